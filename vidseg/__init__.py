@@ -1,0 +1,1 @@
+"""vidseg: click an object in one frame and its mask follows it through the video."""
