@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidseg.model.layers import LayerNorm2d
+
 _NORM_EPS = 1e-6
 _SAM: dict[str, Any] = {"img_size": 1024, "patch_size": 16, "use_rel_pos": True, "window_size": 14}
 
@@ -86,9 +88,9 @@ class ImageEncoderViT(nn.Module):
         )
         self.neck = nn.Sequential(
             nn.Conv2d(embed_dim, out_chans, kernel_size=1, bias=False),
-            ChannelNorm(out_chans),
+            LayerNorm2d(out_chans),
             nn.Conv2d(out_chans, out_chans, kernel_size=3, padding=1, bias=False),
-            ChannelNorm(out_chans),
+            LayerNorm2d(out_chans),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -212,20 +214,6 @@ class MLPBlock(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., dim) -> the same shape."""
         return self.lin2(F.gelu(self.lin1(tokens)))
-
-
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of (B, C, H, W), at every pixel by itself."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
-        last = F.layer_norm(features.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, _NORM_EPS)
-        return last.permute(0, 3, 1, 2)
 
 
 def relative_positions(table: Tensor, size: int) -> Tensor:

@@ -1,0 +1,69 @@
+"""Memory attention: the current frame's features attend to themselves, then to the memory bank.
+
+Positions are axial rotary, turned into queries and keys; object pointers have no place and are not turned. The sine
+codes are added to the input (a tenth of them) and to the memory keys, never to the values.
+Source: SAM 2 (arXiv 2408.00714), section 4, "Memory attention".
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidseg.model.attention import RotaryAttention
+
+
+class MemoryAttentionLayer(nn.Module):
+    """Self-attention, cross-attention to memory, and a two-layer MLP; pre-norm, one head."""
+
+    def __init__(self, d_model: int, memory_dim: int, *, dim_feedforward: int) -> None:
+        super().__init__()
+        self.self_attn = RotaryAttention(d_model, 1)
+        self.cross_attn_image = RotaryAttention(d_model, 1, kv_in_dim=memory_dim)
+        self.linear1 = nn.Linear(d_model, dim_feedforward)
+        self.linear2 = nn.Linear(dim_feedforward, d_model)
+        self.norm1 = nn.LayerNorm(d_model)
+        self.norm2 = nn.LayerNorm(d_model)
+        self.norm3 = nn.LayerNorm(d_model)
+
+    def forward(self, x: Tensor, memory: Tensor, *, keys: Tensor, grid: tuple[int, int], pointers: int) -> Tensor:
+        """Condition x (N, h * w, C) on memory (N, K, Cm), whose last `pointers` tokens have no place.
+
+        `keys` is the memory with its position codes added.
+        """
+        normed = self.norm1(x)
+        x = x + self.self_attn(normed, normed, normed, grid=grid)
+        x = x + self.cross_attn_image(self.norm2(x), keys, memory, grid=grid, unplaced=pointers)
+        return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
+
+
+class MemoryAttention(nn.Module):
+    """A stack of layers with a norm at the end.
+
+    Args:
+        d_model: channels of the features; memory_dim: channels of the memory tokens.
+        num_layers, dim_feedforward: depth and hidden width.
+    """
+
+    def __init__(self, d_model: int, memory_dim: int, *, num_layers: int, dim_feedforward: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            MemoryAttentionLayer(d_model, memory_dim, dim_feedforward=dim_feedforward) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(d_model)
+
+    def forward(
+        self, features: Tensor, position: Tensor, *, memory: Tensor, memory_position: Tensor, pointers: int = 0
+    ) -> Tensor:
+        """Return conditioned features (N, C, h, w).
+
+        Args:
+            features, position: (N, C, h, w) and its sine code.
+            memory, memory_position: (N, K, Cm); K = r * h * w grid tokens, then `pointers` tokens.
+        """
+        grid = (features.shape[-2], features.shape[-1])
+        x = (features + 0.1 * position).flatten(2).transpose(1, 2)
+        keys = memory + memory_position
+        for layer in self.layers:
+            x = layer(x, memory, keys=keys, grid=grid, pointers=pointers)
+        return self.norm(x).transpose(1, 2).unflatten(2, grid)

@@ -1,0 +1,99 @@
+"""The memory encoder: a mask and the frame's own features, fused into one narrow feature map to remember.
+
+Source: SAM 2 (arXiv 2408.00714), section 4, "Memory encoder"; blocks from ConvNeXt (arXiv 2201.03545).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidseg.model.image_encoder import position_of
+from vidseg.model.layers import LayerNorm2d
+
+_MASK_STRIDE = 16
+
+
+class MaskDownSampler(nn.Module):
+    """Four 3x3 convolutions of stride 2, each with four times the channels, then 1x1 to `embed_dim`."""
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential()
+        for channels in (1, 4, 16, 64):
+            self.encoder.append(nn.Conv2d(channels, channels * 4, kernel_size=3, stride=2, padding=1))
+            self.encoder.append(LayerNorm2d(channels * 4))
+            self.encoder.append(nn.GELU())
+        self.encoder.append(nn.Conv2d(256, embed_dim, kernel_size=1))
+
+    def forward(self, masks: Tensor) -> Tensor:
+        """Map (N, 1, 16h, 16w) to (N, embed_dim, h, w)."""
+        return self.encoder(masks)
+
+
+class CXBlock(nn.Module):
+    """ConvNeXt block: 7x7 depthwise convolution, then a pointwise MLP of four times the width."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
+        self.norm = LayerNorm2d(dim)
+        self.pwconv1 = nn.Linear(dim, 4 * dim)
+        self.pwconv2 = nn.Linear(4 * dim, dim)
+        self.gamma = nn.Parameter(1e-6 * torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, h, w) to the same shape."""
+        y = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)
+        y = self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))
+        return x + y.permute(0, 3, 1, 2)
+
+
+class Fuser(nn.Module):
+    """A stack of ConvNeXt blocks."""
+
+    def __init__(self, dim: int, *, num_layers: int = 2) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(CXBlock(dim) for _ in range(num_layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, h, w) to the same shape."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class MemoryEncoder(nn.Module):
+    """Encode a frame and its mask.
+
+    Args:
+        out_dim: channels of the memory.
+        in_dim: channels of the frame's features.
+    """
+
+    def __init__(self, out_dim: int, in_dim: int = 256) -> None:
+        super().__init__()
+        self.mask_downsampler = MaskDownSampler(in_dim)
+        self.pix_feat_proj = nn.Conv2d(in_dim, in_dim, kernel_size=1)
+        self.fuser = Fuser(in_dim)
+        self.out_proj = nn.Conv2d(in_dim, out_dim, kernel_size=1) if out_dim != in_dim else nn.Identity()
+
+    def forward(
+        self, pix_feat: Tensor, masks: Tensor, *, skip_mask_sigmoid: bool = False
+    ) -> dict[str, Tensor | list[Tensor]]:
+        """Return `vision_features` (N, out_dim, h, w) and `vision_pos_enc`, a list with its sine code.
+
+        Args:
+            pix_feat: (N, in_dim, h, w).
+            masks: (N, 1, H, W) logits, or values as they are where `skip_mask_sigmoid`; brought to (16h, 16w)
+                where they have another size.
+        """
+        if not skip_mask_sigmoid:
+            masks = masks.sigmoid()
+        size = (pix_feat.shape[-2] * _MASK_STRIDE, pix_feat.shape[-1] * _MASK_STRIDE)
+        if masks.shape[-2:] != size:
+            masks = F.interpolate(masks.float(), size=size, mode="bilinear", align_corners=False)
+        x = self.pix_feat_proj(pix_feat) + self.mask_downsampler(masks.to(pix_feat.dtype))
+        x = self.out_proj(self.fuser(x))
+        return {"vision_features": x, "vision_pos_enc": [position_of(x)]}
