@@ -1,0 +1,312 @@
+"""One batch of clips through the model: prompted on the first frame, followed by memory, corrected now and then.
+
+Tensors and a model in, loss sums out; no optimiser, no file. All frames of all clips are encoded together, then the
+objects of all clips go through the frames as one batch of N rows. Gradients run through every memory back to the first
+frame. The decision to know: each clip has one kind of prompt and a correction comes to all rows of a batch at once, so
+that a bank of memories stays one batch of tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from vidseg.memory import Limits, Memory, MemoryBank, memory_tokens
+from vidseg.model.sam2 import Decoded, ImageFeatures, Sam2
+from vidseg.train import user
+from vidseg.train.losses import LossConfig, Sums, Target, frame_sums
+from vidseg.train.user import KINDS, PromptConfig
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's pixels in 0..1, as SAM 2's images are normalised."""
+
+
+class Batch(NamedTuple):
+    """Clips as tensors on the training device, with the objects that take part as rows.
+
+    images (B,T,3,H,W) uint8; masks (N,T,H,W) bool; known (N,T) bool, annotated there; ignore (B,T,H,W) bool;
+    clip (N,) int64, the clip each row belongs to; kinds: for each of `KINDS`, the rows prompted so, int64; correct: the
+    frame that gets a correction, or 0 for none; uniform (N,T,`user.DRAWS`) numbers in [0, 1).
+    """
+
+    images: Tensor
+    masks: Tensor
+    known: Tensor
+    ignore: Tensor
+    clip: Tensor
+    kinds: tuple[Tensor, ...]
+    correct: int
+    uniform: Tensor
+
+
+class FrameResult(NamedTuple):
+    """What came out for one frame: logits (N,h,w) of the chosen masks, score (N,), and the prompt's points if any."""
+
+    logits: Tensor
+    score: Tensor
+    points: user.Points | None
+
+
+@dataclass(frozen=True)
+class StepConfig:
+    """How a batch is computed; the model's numbers do not depend on `chunk` and `checkpointing`.
+
+    Attributes:
+        chunk: frames encoded at a time (0: all at once).
+        checkpointing: recompute the image encoder's activations in the backward pass, to save memory.
+        memory: off leaves every frame without a past, to see what the memory is worth.
+    """
+
+    chunk: int = 0
+    checkpointing: bool = False
+    memory: bool = True
+
+
+def make_batch(
+    arrays: dict[str, np.ndarray],
+    prompts: PromptConfig,
+    *,
+    seed: int,
+    number: int,
+    first: int = 0,
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """Bring the arrays of `clip.stack` to `device` and draw what the simulated user will do.
+
+    Args:
+        arrays: images (B,T,H,W,3), masks (B,T,O,H,W), valid (B,T,O), ignore (B,T,H,W), exists (B,O).
+        prompts: the mixture of prompts.
+        seed, number: of the run and of this batch; the draws depend on them and on each clip's place alone.
+        first: place of the first clip in the whole batch, where several processes share one.
+        device: where the tensors go.
+    """
+    clip, slot = np.nonzero(arrays["exists"])
+    frames = arrays["images"].shape[1]
+    together = np.random.default_rng([seed, number, 2**31])
+    wanted = together.random(2)
+    correct = 1 + int(wanted[1] * (frames - 1)) if frames > 1 and wanted[0] < prompts.correct else 0
+    draws = [np.random.default_rng([seed, number, first + i, 2**31 + 1]) for i in range(len(arrays["images"]))]
+    kinds = user.choose_kinds(prompts, np.array([draw.random() for draw in draws]))[clip]
+    objects = arrays["exists"].shape[1]
+    uniform = np.stack([draw.random((objects, frames, user.DRAWS), dtype=np.float32) for draw in draws])[clip, slot]
+
+    def put(array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        if torch.device(device).type == "cuda":
+            return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor.to(device)
+
+    return Batch(
+        images=put(arrays["images"].transpose(0, 1, 4, 2, 3)),
+        masks=put(arrays["masks"].transpose(0, 2, 1, 3, 4)[clip, slot]),
+        known=put(arrays["valid"].transpose(0, 2, 1)[clip, slot]),
+        ignore=put(arrays["ignore"]),
+        clip=put(clip),
+        kinds=tuple(put(np.flatnonzero(kinds == i)) for i in range(len(KINDS))),
+        correct=correct,
+        uniform=put(uniform),
+    )
+
+
+def run_batch(
+    model: Sam2, batch: Batch, losses: LossConfig, prompts: PromptConfig, config: StepConfig = StepConfig()
+) -> tuple[Sums, list[FrameResult]]:
+    """Follow the rows of `batch` through their clips.
+
+    Returns:
+        the loss sums over all rows and frames, and what came out for each of the T frames (detached).
+    """
+    batch = fit_input(model, batch)
+    features = encode_frames(model, batch.images, config)
+    frames = batch.images.shape[1]
+    bank, total, results = MemoryBank(), None, []
+    for t in range(frames):
+        frame = features.take(batch.clip * frames + t)
+        if t == 0:
+            decoded, sums, points = first_frame(model, frame, batch, losses, prompts)
+        else:
+            decoded, conditioned, sums = followed_frame(model, frame, bank, t, batch, losses)
+            points = None
+            if t == batch.correct:
+                decoded, again, points = corrected_frame(model, frame, conditioned, decoded, t, batch, losses)
+                sums = sums.plus(again)
+        if sums is not None:
+            total = sums if total is None else total.plus(sums)
+        results.append(FrameResult(decoded.logits.detach().float(), decoded.score.detach().float(), points))
+        if t + 1 < frames and config.memory:
+            told = t == 0 or t == batch.correct
+            bank = bank.remember(remembered(model, frame, decoded, t, binarise=told), prompted=told, limits=Limits())
+    assert total is not None
+    return total, results
+
+
+def fit_input(model: Sam2, batch: Batch) -> Batch:
+    """`batch` at the size the model takes: itself, or resized with images averaged and masks by nearest pixel."""
+    have = tuple(batch.images.shape[-2:])
+    size = model.config.input_size((have[0], have[1]))
+    if size == have:
+        return batch
+    images = F.interpolate(batch.images.flatten(0, 1).float(), size=size, mode="bilinear", antialias=True)
+    images = images.round().clamp(0, 255).to(torch.uint8).unflatten(0, batch.images.shape[:2])
+    masks = F.interpolate(batch.masks.to(torch.uint8), size=size, mode="nearest").bool()
+    ignore = F.interpolate(batch.ignore.to(torch.uint8), size=size, mode="nearest").bool()
+    return batch._replace(images=images, masks=masks, ignore=ignore)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """(B,3,H,W) uint8 -> float32 with ImageNet's mean and deviation, `channels_last`."""
+    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
+    std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
+    return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def encode_frames(model: Sam2, images: Tensor, config: StepConfig) -> ImageFeatures:
+    """Features of all frames, (B*T, ...): clip 0's frames first."""
+    flat = images.flatten(0, 1)
+    chunk = config.chunk or len(flat)
+    parts = []
+    for start in range(0, len(flat), chunk):
+        pixels = normalise(flat[start : start + chunk])
+        if config.checkpointing and torch.is_grad_enabled():
+            parts.append(checkpoint(model.encode_image, pixels, use_reentrant=False))
+        else:
+            parts.append(model.encode_image(pixels))
+    if len(parts) == 1:
+        return parts[0]
+    finer = tuple(torch.cat(maps) for maps in zip(*(part.high_res for part in parts), strict=True))
+    return ImageFeatures(
+        torch.cat([part.vision for part in parts]), torch.cat([part.position for part in parts]), (finer[0], finer[1])
+    )
+
+
+def first_frame(
+    model: Sam2, frame: ImageFeatures, batch: Batch, losses: LossConfig, prompts: PromptConfig
+) -> tuple[Decoded, Sums | None, user.Points]:
+    """Prompt every row on frame 0 in its own way.
+
+    A row given as a mask has that mask as its result and nothing to learn from; the others are decoded from the plain
+    features, a click into three candidates and a box into one mask.
+
+    Returns:
+        the result in the order of the rows, the losses of the box and click rows (None without any), and the points.
+    """
+    masks, uniform = batch.masks[:, 0], batch.uniform[:, 0]
+    rows_of = dict(zip(KINDS, batch.kinds, strict=True))
+    order, parts, points_of, total = [], [], [], None
+    for kind, rows in rows_of.items():
+        if not len(rows):
+            continue
+        chosen, numbers, here = masks[rows], uniform[rows], frame.take(rows)
+        if kind in ("mask", "sloppy"):
+            given = chosen if kind == "mask" else user.sloppy(chosen, numbers)
+            decoded = model.decode_mask(here.vision, here.high_res, given[:, None].float())
+            points = _no_points(len(rows), masks.device)
+        else:
+            if kind == "box":
+                points = user.box(chosen, numbers, jitter=prompts.jitter)
+            else:
+                points = user.click(chosen, numbers)
+            plain = model.attend(here.vision, here.position, None)
+            decoded = model.decode(
+                plain, here.high_res, points=points.points, labels=points.labels, multimask=kind == "click"
+            )
+            sums = judged(decoded, target_of(batch, 0, losses, rows), losses)
+            total = sums if total is None else total.plus(sums)
+        order.append(rows)
+        parts.append(decoded)
+        points_of.append(_two_points(points))
+    back = torch.cat(order).argsort()
+    joined = user.Points(*(torch.cat(column)[back] for column in zip(*points_of, strict=True)))
+    return _joined(parts, back), total, joined
+
+
+def followed_frame(
+    model: Sam2, frame: ImageFeatures, bank: MemoryBank, t: int, batch: Batch, losses: LossConfig
+) -> tuple[Decoded, Tensor, Sums]:
+    """Find every row on frame `t` from its memories alone; also returns the features that saw them (N,C,h,w)."""
+    tokens = memory_tokens(model, bank, t, limits=Limits())
+    conditioned = model.attend(frame.vision, frame.position, tokens)
+    decoded = model.decode(conditioned, frame.high_res, multimask=True)
+    return decoded, conditioned, judged(decoded, target_of(batch, t, losses), losses)
+
+
+def corrected_frame(
+    model: Sam2, frame: ImageFeatures, conditioned: Tensor, before: Decoded, t: int, batch: Batch, losses: LossConfig
+) -> tuple[Decoded, Sums, user.Points]:
+    """Decode frame `t` again with one click where `before` is most wrong and its logits as a mask prompt."""
+    masks = batch.masks[:, t]
+    wrong = _resized(before.logits.detach(), masks.shape[-2:]) > 0
+    counts = ~batch.ignore[:, t].index_select(0, batch.clip)
+    points = user.correction(wrong, masks, counts)
+    labels = points.labels.masked_fill(~batch.known[:, t, None], user.PAD)
+    decoded = model.decode(
+        conditioned,
+        frame.high_res,
+        points=points.points,
+        labels=labels,
+        mask=before.logits.detach()[:, None].clamp(-32, 32),
+        multimask=True,
+    )
+    return decoded, judged(decoded, target_of(batch, t, losses), losses), user.Points(points.points, labels)
+
+
+def remembered(model: Sam2, frame: ImageFeatures, decoded: Decoded, t: int, *, binarise: bool) -> Memory:
+    """What frame `t` leaves behind for the frames after it."""
+    features = model.encode_memory(frame.vision, decoded.logits, decoded.score, binarise=binarise)
+    return Memory(t, features, decoded.pointer)
+
+
+def target_of(batch: Batch, t: int, losses: LossConfig, rows: Tensor | None = None) -> Target:
+    """What frame `t` should give for all rows, or for `rows`; masks averaged over the decoder's 4x4 cells."""
+    masks, known, clip = batch.masks[:, t], batch.known[:, t], batch.clip
+    if rows is not None:
+        masks, known, clip = masks[rows], known[rows], clip[rows]
+    counts = (~batch.ignore[:, t]).float()[:, None]
+    mask = masks.float()[:, None]
+    if not losses.full_size:
+        counts, mask = F.avg_pool2d(counts, 4), F.avg_pool2d(mask, 4)
+    present = known & masks.flatten(1).any(dim=1)
+    return Target(mask[:, 0], counts[:, 0].index_select(0, clip), known.float(), present.float())
+
+
+def judged(decoded: Decoded, target: Target, losses: LossConfig) -> Sums:
+    """Losses of `decoded`, at the size of `target`."""
+    candidates = decoded.candidates
+    if candidates.shape[-2:] != target.mask.shape[-2:]:
+        candidates = F.interpolate(candidates, size=target.mask.shape[-2:], mode="bilinear", align_corners=False)
+    return frame_sums(candidates, decoded.iou, decoded.score, target, losses)
+
+
+def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """(N,h,w) -> (N,H,W), bilinear."""
+    return F.interpolate(logits[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def _no_points(count: int, device: torch.device) -> user.Points:
+    labels = torch.full((count, 1), user.PAD, dtype=torch.int32, device=device)
+    return user.Points(torch.zeros(count, 1, 2, device=device), labels)
+
+
+def _two_points(points: user.Points) -> user.Points:
+    """Padded to two points a row, so that rows prompted differently can be stacked."""
+    if points.labels.shape[1] == 2:
+        return points
+    padding = _no_points(len(points.labels), points.labels.device)
+    return user.Points(*(torch.cat(pair, dim=1) for pair in zip(points, padding, strict=True)))
+
+
+def _joined(parts: Sequence[Decoded], back: Tensor) -> Decoded:
+    """Results of several groups of rows as one, rows put in the order `back`; the candidates, of which groups have
+    different numbers, are left behind.
+    """
+    if len(parts) == 1:
+        return Decoded(*(column[back] for column in parts[0]))
+    kept = {name: torch.cat([getattr(part, name) for part in parts])[back] for name in ("logits", "pointer", "score")}
+    return parts[0]._replace(**kept)
