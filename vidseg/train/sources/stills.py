@@ -1,0 +1,443 @@
+"""Pseudo-videos from stills with instance masks: the picture moves and bends, cut-outs travel over it in depth order.
+
+Three kinds of clip, mixed by `Recipe`: "whole" moves a picture as one, its labelled objects being the targets (their
+edges and surroundings are real); "apart" cuts the objects out of their own picture, paints the hole over and moves them
+on paths of their own; "paste" sends cut-outs over another picture. In all of them further cut-outs pass by as
+occluders, strangers or look-alikes of the targets.
+
+Source: the idea of pre-training on such clips is from STM (arXiv 1904.00607), section 4.1; depth order, look-alikes and
+disappearance are added here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vidseg.errors import DataError
+from vidseg.train import augment, layers, warp
+from vidseg.train.clip import IGNORE, Clip, Skip, SkipList, from_labels, min_area_px, pick_objects
+from vidseg.train.sources.store import IMAGE_SUFFIXES, Cache, Store, decode_image, decode_index, shrink
+
+_TRIES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How often what happens, as probabilities, and how fast things go.
+
+    `whole` and `apart` are shares of clips, the rest is "paste". `slow` and `fast` bound the speed (log-uniform): 1 is
+    6 % of the frame's short side a frame. `extras` is the share of clips with 1-3 things that are not targets, `twin`
+    the share of those that copy a target. `leave` is the chance of a target to go out of the frame or vanish.
+    """
+
+    whole: float = 0.4
+    apart: float = 0.25
+    slow: float = 0.12
+    fast: float = 2.0
+    bend: float = 0.6
+    extras: float = 0.6
+    twin: float = 0.35
+    leave: float = 0.2
+    shadow: float = 0.3
+    smear: float = 0.3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Still:
+    """A decoded picture (h, w, 3) uint8 RGB, its labels (h, w) uint8 and the areas of those in use, in pixels."""
+
+    name: str
+    image: np.ndarray
+    labels: np.ndarray
+    areas_px: dict[int, int]
+
+
+class Stills:
+    """A source over folders (or packs) of pictures, each beside an index PNG of the same name; 255 = ignore.
+
+    Args:
+        roots: folders or packs, searched to any depth.
+        name: for sheets and reports.
+        recipe: what the clips are like.
+        cache_mb: memory for decoded pictures, in each process.
+        work_scale: pictures are kept at this many times the short side of the clips.
+
+    Raises:
+        DataError: no picture with a mask is found.
+    """
+
+    def __init__(
+        self,
+        roots: str | Path | Sequence[str | Path],
+        *,
+        name: str = "stills",
+        recipe: Recipe | None = None,
+        cache_mb: float = 512,
+        work_scale: float = 1.5,
+    ) -> None:
+        self.name = name
+        self.recipe = recipe or Recipe()
+        self.work_scale = work_scale
+        self.store = Store(roots)
+        self._skips = SkipList()
+        self._cache = Cache(cache_mb)
+        self.items = tuple(pairs(self.store, self._skips))
+        if not self.items:
+            raise DataError(f"no picture with an index PNG of the same name below {_roots(self.store)}")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def report(self) -> tuple[Skip, ...]:
+        """What was left out so far: files without a partner at once, broken ones when they are met."""
+        return self._skips.all()
+
+    def note(self, skips: Iterable[Skip]) -> None:
+        """Add what another process left out."""
+        for skip in skips:
+            self._skips.add(skip)
+
+    def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> Still:
+        """A random usable still for clips of `size` (H, W).
+
+        Raises:
+            DataError: a hundred in a row could not be used.
+        """
+        for _ in range(100):
+            image_name, mask_name = self.items[rng.integers(len(self.items))]
+            if self.store.path(image_name) in self._skips:
+                continue
+            short_side = round(self.work_scale * min(size))
+            try:
+                return self._cache.get(
+                    (image_name, short_side), lambda a=image_name, b=mask_name, c=short_side: self._load(a, b, c)
+                )
+            except ValueError as problem:
+                self._skips.add(Skip(self.store.path(image_name), str(problem)))
+        raise DataError(
+            f"{self.name}: found no usable still below {_roots(self.store)}; see the report of skipped files"
+        )
+
+    def _load(self, image_name: str, mask_name: str, short_side: int) -> tuple[Still, int]:
+        image = decode_image(self.store.read(image_name))
+        labels = decode_index(self.store.read(mask_name))
+        if image.shape[:2] != labels.shape:
+            raise ValueError(f"image is {_size(image)} and mask {_size(labels)}, expected equal sizes")
+        image, labels = shrink(image, short_side), shrink(labels, short_side, labels=True)
+        ids, areas = np.unique(labels, return_counts=True)
+        areas_px = {int(i): int(a) for i, a in zip(ids, areas, strict=True) if i not in (0, IGNORE) and a >= 24}
+        if not areas_px:
+            raise ValueError("the mask holds no object of 24 pixels or more")
+        return Still(image_name, image, labels, areas_px), image.nbytes + labels.nbytes
+
+    def cut(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+        """RGBA cut-out of a random object, whole objects preferred to those that the border cuts."""
+        for attempt in range(_TRIES):
+            still = self.draw(rng, size)
+            label = int(rng.choice(sorted(still.areas_px)))
+            mask = still.labels == label
+            touches = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
+            if not touches or attempt >= 4:
+                break
+        return layers.cut_out(still.image, mask, shrink_px=int(rng.integers(0, 2)), feather_px=rng.uniform(0.4, 1.1))
+
+    def clip(self, rng: np.random.Generator, *, frames: int, size: tuple[int, int], objects: int) -> Clip:
+        """A pseudo-video; see the module. The last tries are calm and without extras, so that one succeeds."""
+        for attempt in range(_TRIES):
+            scene = _Scene(self, rng, frames, size, objects, calm=attempt >= 6)
+            found = pick_objects(scene.clip(), min_px=min_area_px(size), limit=objects)
+            if found is not None:
+                return found
+        raise DataError(
+            f"{self.name}: no object stays visible on the first frame at {size[1]}x{size[0]}; use larger clips"
+        )
+
+    def strangers(self, rng: np.random.Generator, frames: int, size: tuple[int, int]) -> list[layers.Layer]:
+        """One or two cut-outs with label 0 on paths of their own, to pass over clips of other sources."""
+        scene = _Scene(self, rng, frames, size, 1, calm=False)
+        return [scene.stranger() for _ in range(int(rng.integers(1, 3)))]
+
+
+def pairs(store: Store, skips: SkipList) -> Iterable[tuple[str, str]]:
+    """(image, mask) names in `store`; pictures without a mask and masks without a picture go to `skips`."""
+    names = set(store.names)
+    for name in store.names:
+        stem, dot, suffix = name.rpartition(".")
+        if f".{suffix.lower()}" not in IMAGE_SUFFIXES or not dot:
+            continue
+        if suffix.lower() == "png":
+            if not any(stem + other in names for other in IMAGE_SUFFIXES if other != ".png"):
+                skips.add(Skip(store.path(name), "mask without a picture"))
+        elif stem + ".png" in names:
+            yield name, stem + ".png"
+        else:
+            skips.add(Skip(store.path(name), "picture without a mask"))
+
+
+def _roots(store: Store) -> str:
+    return ", ".join(str(root) for root in store.roots)
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"
+
+
+class _Scene:
+    """The making of one pseudo-video: draws all its random choices from one generator, in one order."""
+
+    def __init__(
+        self,
+        stills: Stills,
+        rng: np.random.Generator,
+        frames: int,
+        size: tuple[int, int],
+        objects: int,
+        *,
+        calm: bool,
+    ) -> None:
+        self.stills, self.rng, self.frames, self.size, self.objects = stills, rng, frames, size, objects
+        self.recipe = stills.recipe
+        self.speed = float(np.exp(rng.uniform(np.log(self.recipe.slow), np.log(self.recipe.fast))))
+        if calm:
+            self.speed = self.recipe.slow
+        self.calm = calm
+        self.short_px = min(size)
+        self.shutter = rng.uniform(0.2, 0.6) if rng.random() < self.recipe.smear else 0.0
+
+    def clip(self) -> Clip:
+        """Draw the scene and film it."""
+        rng, recipe = self.rng, self.recipe
+        kind = str(
+            rng.choice(["whole", "apart", "paste"], p=[recipe.whole, recipe.apart, 1 - recipe.whole - recipe.apart])
+        )
+        if self.calm:
+            kind = "whole"
+        base = self.stills.draw(rng, self.size)
+        chosen = self._choose(base)
+        image, table = base.image, np.zeros(256, np.uint8)
+        table[IGNORE] = IGNORE
+        targets: list[layers.Layer] = []
+        if kind == "whole":
+            for position, label in enumerate(chosen):
+                table[label] = position + 1
+            centre, window_px = self._view(base, chosen)
+        elif kind == "apart":
+            image = self._without(base, chosen)
+            centre, window_px = self._view(base, chosen)
+        else:
+            centre, window_px = self._view(base, [])
+        forward = self._camera(base, centre, window_px)
+        if kind == "apart":
+            targets = [self._detached(base, label, forward, n + 1) for n, label in enumerate(chosen)]
+        elif kind == "paste":
+            count = int(rng.integers(1, self.objects + 1))
+            targets = [self._flying(self.stills.cut(rng, self.size), n + 1) for n in range(count)]
+        images, labels = layers.move_picture(
+            image,
+            table[base.labels] if kind == "whole" else None,
+            forward,
+            size=self.size,
+            bend=self._bend(max(image.shape[:2]), 0.12 if kind == "whole" else 0.06),
+            smear=self._smear(forward, np.array([image.shape[1] / 2, image.shape[0] / 2])),
+        )
+        order = [*targets, *self._extras(base, chosen, targets, forward)]
+        rng.shuffle(order)  # type: ignore[arg-type]
+        layers.paste(images, labels, order)
+        images = augment.apply(images, augment.random_look(rng, self.frames), rng)
+        count = len(chosen) if kind != "paste" else len(targets)
+        return from_labels(images, labels, range(1, count + 1), source=f"{self.stills.name}/{kind} {base.name}")
+
+    def stranger(self) -> layers.Layer:
+        """A cut-out that is no target."""
+        return self._flying(self.stills.cut(self.rng, self.size), 0)
+
+    def _choose(self, base: Still) -> list[int]:
+        """Up to `objects` labels of `base`, in random order, larger ones a little more likely to come first."""
+        labels = sorted(base.areas_px)
+        weights = np.sqrt([base.areas_px[label] for label in labels])
+        count = min(len(labels), int(self.rng.integers(1, self.objects + 1)))
+        return [int(x) for x in self.rng.choice(labels, count, replace=False, p=weights / weights.sum())]
+
+    def _view(self, base: Still, chosen: list[int]) -> tuple[np.ndarray, float]:
+        """Centre (x, y) and width in source pixels of what the camera sees on frame 0."""
+        rng = self.rng
+        height, width = base.labels.shape
+        aspect = self.size[1] / self.size[0]
+        most = min(width, height * aspect)
+        if not chosen:
+            window_px = most * rng.uniform(0.5, 0.95)
+            middle = np.array([rng.uniform(0, width), rng.uniform(0, height)])
+        else:
+            ys, xs = np.nonzero(base.labels == chosen[0])
+            extent = max(np.ptp(xs) + 1, (np.ptp(ys) + 1) * aspect)
+            window_px = most * rng.uniform(0.7, 1.0) if rng.random() < 0.4 else extent * np.exp(rng.uniform(0.0, 1.5))
+            window_px = float(np.clip(window_px, min(most, self.size[1] * 0.6), most))
+            middle = np.array([xs.min() + xs.max(), ys.min() + ys.max()]) / 2
+            middle = middle + rng.uniform(-0.25, 0.25, 2) * [window_px, window_px / aspect]
+        half = np.array([window_px, window_px / aspect]) / 2
+        return np.clip(middle, half, np.array([width, height]) - half), window_px
+
+    def _camera(self, base: Still, centre: np.ndarray, window_px: float) -> np.ndarray:
+        """(T, 2, 3) path of the whole picture; the view stays mostly inside it by swinging about its first place."""
+        rng, frames = self.rng, self.frames
+        speed = self.speed * rng.choice([0.25, 1.0])
+        scale0 = self.size[1] / window_px
+        shift = warp.wander(rng, frames, 2, speed=0.05 * speed * self.short_px)
+        # What lies beyond the picture is made up: the drift is held within the spare room and a tenth of the frame.
+        room = np.minimum(centre, np.array(base.labels.shape[::-1]) - centre) * scale0
+        spare = np.maximum(room - np.array(self.size[::-1]) / 2, 0) + 0.1 * self.short_px
+        shift = spare * np.tanh(shift / spare)
+        return warp.affine(
+            np.array(self.size[::-1]) / 2 + shift,
+            centre,
+            scale=scale0
+            * np.exp(rng.uniform(0, 0.1) + 0.5 * np.tanh(2 * warp.wander(rng, frames, 1, speed=0.04 * speed)[:, 0])),
+            angle=rng.normal(0, 0.08) + warp.wander(rng, frames, 1, speed=0.03 * speed)[:, 0],
+            stretch=rng.normal(0, 0.1) + warp.wander(rng, frames, 1, speed=0.02 * speed)[:, 0],
+            shear=rng.normal(0, 0.04) + warp.wander(rng, frames, 1, speed=0.01 * speed)[:, 0],
+            flip=bool(rng.random() < 0.5),
+        )
+
+    def _path(
+        self, start: np.ndarray, anchor: np.ndarray, scale: float, *, angle: float = 0.0, flip: bool = False
+    ) -> np.ndarray:
+        """(T, 2, 3) path of a thing of its own that is at `start` on frame 0."""
+        rng, frames, speed = self.rng, self.frames, self.speed
+        return warp.affine(
+            start + warp.wander(rng, frames, 2, speed=0.06 * speed * self.short_px),
+            anchor,
+            scale=scale * np.exp(0.6 * np.tanh(warp.wander(rng, frames, 1, speed=0.06 * speed)[:, 0] / 0.6)),
+            angle=angle + warp.wander(rng, frames, 1, speed=0.06 * speed)[:, 0],
+            stretch=rng.normal(0, 0.08) + warp.wander(rng, frames, 1, speed=0.04 * speed)[:, 0],
+            shear=rng.normal(0, 0.04) + warp.wander(rng, frames, 1, speed=0.03 * speed)[:, 0],
+            flip=flip,
+        )
+
+    def _bend(self, extent_px: float, strength: float) -> warp.Waves | None:
+        if self.rng.random() >= self.recipe.bend:
+            return None
+        strength = strength * self.rng.uniform(0.3, 1.0)
+        return warp.waves(self.rng, self.frames, extent_px, strength=strength, speed=0.35 * min(self.speed, 1.5))
+
+    def _smear(self, forward: np.ndarray, anchor: np.ndarray) -> np.ndarray | None:
+        """(T, 2) blur of the shutter while the point `anchor` (source pixels) moves along `forward`."""
+        if self.shutter == 0 or self.frames < 2:
+            return None
+        place = forward[:, :, :2] @ anchor + forward[:, :, 2]
+        return np.gradient(place, axis=0) * self.shutter
+
+    def _layer(
+        self, rgba: np.ndarray, forward: np.ndarray, label: int, *, bend: float, present: np.ndarray | None
+    ) -> layers.Layer:
+        rng = self.rng
+        shaded = rng.random() < self.recipe.shadow
+        depth, shift = rng.uniform(0.15, 0.6), rng.normal(0, 0.04 * self.short_px, 2)
+        return layers.Layer(
+            rgba=rgba,
+            forward=forward,
+            label=label,
+            bend=self._bend(max(rgba.shape[:2]), bend),
+            opacity=present,
+            shadow=depth if shaded else 0.0,
+            shadow_shift=(int(shift[0]), int(abs(shift[1]))),
+            smear=self._smear(forward, np.array([rgba.shape[1] / 2, rgba.shape[0] / 2])),
+        )
+
+    def _leaving(self, forward: np.ndarray) -> np.ndarray | None:
+        """Let a thing vanish for some frames (returned opacity) or walk out and perhaps back (`forward` is changed)."""
+        rng, frames = self.rng, self.frames
+        if rng.random() >= self.recipe.leave or frames < 3:
+            return None
+        first = int(rng.integers(1, frames - 1))
+        last = int(rng.integers(first + 1, frames + 1))
+        if rng.random() < 0.4:
+            present = np.ones(frames)
+            present[first:last] = 0
+            return present
+        time = np.arange(frames)
+        away = np.clip((time - first + 2) / 2, 0, 1) * np.clip((last + 1 - time) / 2, 0, 1)
+        direction = rng.uniform(0, 2 * np.pi)
+        reach = 1.3 * np.array(self.size[::-1])
+        forward[:, :, 2] += away[:, None] * reach * [np.cos(direction), np.sin(direction)]
+        return None
+
+    def _without(self, base: Still, chosen: list[int]) -> np.ndarray:
+        """The picture with the chosen objects painted over."""
+        hole = np.isin(base.labels, chosen).astype(np.uint8)
+        hole = cv2.dilate(hole, np.ones((5, 5), np.uint8)) > 0
+        return layers.fill_hole(base.image, hole)
+
+    def _detached(self, base: Still, label: int, camera: np.ndarray, number: int) -> layers.Layer:
+        """An object of `base` that starts where it stands in its own picture and then goes its own way."""
+        mask = base.labels == label
+        rgba = layers.cut_out(base.image, mask, feather_px=self.rng.uniform(0.4, 0.9))
+        ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        corner = np.array([xs[0] - 4, ys[0] - 4])
+        forward = camera.copy()
+        forward[:, :, 2] += camera[:, :, :2] @ corner
+        anchor = np.array([rgba.shape[1], rgba.shape[0]]) / 2
+        own = self._path(np.zeros(2), np.zeros(2), 1.0)
+        place = forward[:, :, :2] @ anchor + forward[:, :, 2]
+        turn = own[:, :, :2] @ np.linalg.inv(own[0, :, :2])
+        linear = turn @ forward[:, :, :2]
+        forward = np.concatenate([linear, (place + own[:, :, 2] - linear @ anchor)[:, :, None]], axis=2)
+        present = self._leaving(forward)
+        return self._layer(rgba, forward, number, bend=0.2, present=present)
+
+    def _flying(self, rgba: np.ndarray, label: int) -> layers.Layer:
+        """A cut-out from elsewhere on a random path, 2 to 30 % of the frame large."""
+        rng = self.rng
+        area_px = max(1.0, float((rgba[..., 3] > 127).sum()))
+        share = np.exp(rng.uniform(np.log(0.015), np.log(0.3)))
+        scale = min(2.0, np.sqrt(share * self.size[0] * self.size[1] / area_px))
+        if scale < 0.7:
+            rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            scale = 1.0
+        start = rng.uniform(0.15, 0.85, 2) * self.size[::-1]
+        anchor = np.array([rgba.shape[1], rgba.shape[0]]) / 2
+        forward = self._path(start, anchor, scale, angle=rng.normal(0, 0.2), flip=bool(rng.random() < 0.5))
+        present = self._leaving(forward)
+        return self._layer(rgba, forward, label, bend=0.3, present=present)
+
+    def _extras(
+        self, base: Still, chosen: list[int], targets: list[layers.Layer], camera: np.ndarray
+    ) -> list[layers.Layer]:
+        """Things that are not targets: strangers, and look-alikes of a target, some of them recoloured."""
+        rng = self.rng
+        if self.calm or rng.random() >= self.recipe.extras:
+            return []
+        extras = []
+        for _ in range(int(rng.integers(1, 4))):
+            if rng.random() >= self.recipe.twin:
+                extras.append(self.stranger())
+                continue
+            if targets:
+                rgba, scale = self._copy_of(targets[int(rng.integers(len(targets)))])
+            else:
+                rgba = layers.cut_out(base.image, base.labels == chosen[int(rng.integers(len(chosen)))])
+                scale = float(np.sqrt(abs(np.linalg.det(camera[0, :, :2]))))
+            if rng.random() < 0.35:
+                rgba = rgba.copy()
+                rgba[..., :3] = _recoloured(rgba[..., :3], rng)
+            anchor = np.array([rgba.shape[1], rgba.shape[0]]) / 2
+            start = rng.uniform(0.0, 1.0, 2) * self.size[::-1]
+            forward = self._path(start, anchor, scale * np.exp(rng.normal(0, 0.2)), flip=bool(rng.random() < 0.5))
+            extras.append(self._layer(rgba, forward, 0, bend=0.3, present=None))
+        return extras
+
+    @staticmethod
+    def _copy_of(target: layers.Layer) -> tuple[np.ndarray, float]:
+        return target.rgba, float(np.sqrt(abs(np.linalg.det(target.forward[0, :, :2]))))
+
+
+def _recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same thing in another colour: hue turned, saturation and brightness changed."""
+    colour = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV).astype(np.int16)
+    colour[..., 0] = (colour[..., 0] + int(rng.integers(20, 160))) % 180
+    colour[..., 1:] = (colour[..., 1:] * rng.uniform(0.6, 1.4, 2)).clip(0, 255)
+    return cv2.cvtColor(colour.astype(np.uint8), cv2.COLOR_HSV2RGB)

@@ -1,0 +1,244 @@
+"""Clips from real videos with masks: random stride, direction, crop, flip and scale, one camera look for all frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Sequence as Many
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vidseg.errors import DataError
+from vidseg.train import augment, layers, warp
+from vidseg.train.clip import IGNORE, Clip, Skip, SkipList, min_area_px, pick_objects
+from vidseg.train.sources.layouts import Sequence, sequences
+from vidseg.train.sources.stills import Stills
+from vidseg.train.sources.store import Cache, Store, decode_image, decode_index, shrink
+
+_TRIES = 20
+
+
+class VideoFolders:
+    """A source over trees of labelled video (see `layouts`), folders or packs.
+
+    Args:
+        roots: folders or packs; every folder of frames below is a sequence.
+        name: for sheets and reports.
+        max_stride: frames of a clip are 1 to this many annotated frames apart.
+        extras: a `Stills` source whose cut-outs pass over `extras_share` of the clips, as occluders and strangers.
+        cache_mb: memory for decoded frames, in each process.
+        work_scale: frames are kept at this many times the short side of the clips.
+
+    Index 255 is "ignore", except in sequences that hold nothing but 0 and 255, where it is the object.
+
+    Raises:
+        DataError: no sequence with masks is found.
+    """
+
+    def __init__(
+        self,
+        roots: str | Path | Many[str | Path],
+        *,
+        name: str = "videos",
+        max_stride: int = 4,
+        extras: Stills | None = None,
+        extras_share: float = 0.25,
+        cache_mb: float = 512,
+        work_scale: float = 1.5,
+    ) -> None:
+        self.name = name
+        self.max_stride = max_stride
+        self.extras, self.extras_share = extras, extras_share
+        self.work_scale = work_scale
+        self.store = Store(roots)
+        self._skips = SkipList()
+        self._cache = Cache(cache_mb)
+        self._object_255: dict[str, bool] = {}
+        self.items = sequences(self.store, self._skips)
+        if not self.items:
+            listed = ", ".join(str(root) for root in self.store.roots)
+            raise DataError(f"no sequence with masks below {listed}; expected JPEGImages and Annotations, or pairs")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def report(self) -> tuple[Skip, ...]:
+        """What was left out so far: sequences without masks at once, broken files when they are met."""
+        return self._skips.all()
+
+    def note(self, skips: Iterable[Skip]) -> None:
+        """Add what another process left out."""
+        for skip in skips:
+            self._skips.add(skip)
+
+    def clip(self, rng: np.random.Generator, *, frames: int, size: tuple[int, int], objects: int) -> Clip:
+        """A clip of one sequence; a place where no object is visible is drawn again."""
+        for _ in range(_TRIES):
+            sequence = self._draw(rng)
+            order = self._order(rng, sequence, frames)
+            try:
+                loaded = [self._frame(sequence, int(i), min(size)) for i in order]
+            except ValueError:
+                continue
+            clip = self._film(rng, sequence, loaded, size=size, objects=objects)
+            found = clip and pick_objects(clip, min_px=min_area_px(size), limit=objects)
+            if found:
+                return found
+        raise DataError(
+            f"{self.name}: no object was visible in {_TRIES} random places; see the report of skipped files"
+        )
+
+    def _draw(self, rng: np.random.Generator) -> Sequence:
+        """A sequence, the chance growing with the root of its annotated frames."""
+        if not hasattr(self, "_weights"):
+            weights = np.sqrt([len(sequence.annotated) for sequence in self.items])
+            self._weights = weights / weights.sum()
+        return self.items[int(rng.choice(len(self.items), p=self._weights))]
+
+    def _order(self, rng: np.random.Generator, sequence: Sequence, frames: int) -> np.ndarray:
+        """(T,) frame numbers, the first annotated; short sequences are played to and fro."""
+        annotated = np.array(sequence.annotated)
+        stride = int(rng.integers(1, self.max_stride + 1))
+        if len(annotated) * 3 < len(sequence.images) and rng.random() < 0.5:
+            start, last = int(rng.choice(annotated)), len(sequence.images) - 1
+            return _to_and_fro(start + np.arange(frames) * stride * int(rng.choice([-1, 1])), last)
+        stride = max(1, min(stride, (len(annotated) - 1) // max(1, frames - 1)))
+        steps = np.arange(frames) * stride
+        start = int(rng.integers(0, max(1, len(annotated) - int(steps[-1]))))
+        path = _to_and_fro(start + steps, len(annotated) - 1)
+        return annotated[path[::-1] if rng.random() < 0.5 else path]
+
+    def _frame(self, sequence: Sequence, index: int, short_px: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """(image, labels) of one frame at working size; labels None where not annotated."""
+        short_side = round(self.work_scale * short_px)
+        image_name = sequence.images[index]
+        path = self.store.path(image_name)
+        if path in self._skips:
+            raise ValueError(path)
+        try:
+            return self._cache.get((image_name, short_side), lambda: self._load(sequence, index, short_side))
+        except ValueError as problem:
+            self._skips.add(Skip(path, str(problem)))
+            raise
+
+    def _load(self, sequence: Sequence, index: int, short_side: int) -> tuple[tuple, int]:
+        image = decode_image(self.store.read(sequence.images[index]))
+        files = sequence.masks[index]
+        if not files:
+            return (shrink(image, short_side), None), image.nbytes
+        labels = self._labels(sequence, files)
+        if labels.shape != image.shape[:2]:
+            raise ValueError(
+                f"image is {image.shape[1]}x{image.shape[0]} and mask {labels.shape[1]}x{labels.shape[0]}, "
+                "expected equal sizes"
+            )
+        image, labels = shrink(image, short_side), shrink(labels, short_side, labels=True)
+        return (image, labels), image.nbytes + labels.nbytes
+
+    def _labels(self, sequence: Sequence, files: tuple[tuple[int, str], ...]) -> np.ndarray:
+        if len(files) == 1 and files[0][0] == 0:
+            labels = decode_index(self.store.read(files[0][1]))
+            if self._is_object_255(sequence):
+                labels = (labels > 0).astype(np.uint8)
+            return labels
+        labels = None
+        for number, name in files:
+            mask = decode_index(self.store.read(name)) > 0
+            labels = np.zeros(mask.shape, np.uint8) if labels is None else labels
+            if mask.shape != labels.shape:
+                raise ValueError("the masks of its objects have unequal sizes")
+            labels[mask] = number
+        assert labels is not None
+        return labels
+
+    def _is_object_255(self, sequence: Sequence) -> bool:
+        """Whether the sequence's masks hold only 0 and 255, judged by up to five of them."""
+        if sequence.name not in self._object_255:
+            annotated = sequence.annotated
+            sample = sorted({annotated[i] for i in np.linspace(0, len(annotated) - 1, 5).astype(int)})
+            seen: set[int] = set()
+            for index in sample:
+                files = sequence.masks[index]
+                assert files is not None
+                try:
+                    seen |= set(np.unique(decode_index(self.store.read(files[0][1]))).tolist())
+                except ValueError:
+                    continue
+            self._object_255[sequence.name] = seen <= {0, 255}
+        return self._object_255[sequence.name]
+
+    def _film(
+        self, rng: np.random.Generator, sequence: Sequence, loaded: list, *, size: tuple[int, int], objects: int
+    ) -> Clip | None:
+        first = loaded[0][1]
+        ids = [int(i) for i in np.unique(first) if i not in (0, IGNORE)]
+        if not ids:
+            return None
+        rng.shuffle(ids)
+        forward = self._camera(rng, first, ids[0], len(loaded), size)
+        images = np.empty((len(loaded), *size, 3), np.uint8)
+        labels = np.zeros((len(loaded), *size), np.uint8)
+        annotated = np.array([mask is not None for _, mask in loaded])
+        for t, (image, mask) in enumerate(loaded):
+            images[t] = cv2.warpAffine(image, forward[t], size[::-1], borderMode=cv2.BORDER_REFLECT_101)
+            if mask is not None:
+                labels[t] = cv2.warpAffine(mask, forward[t], size[::-1], flags=cv2.INTER_NEAREST, borderValue=IGNORE)
+        ids = _visible(ids, labels[0], min_area_px(size))[:objects]
+        if self.extras is not None and rng.random() < self.extras_share:
+            layers.paste(images, labels, self.extras.strangers(rng, len(loaded), size))
+        images = augment.apply(images, augment.random_look(rng, len(loaded)), rng)
+        masks = labels[:, None] == np.array(ids, np.uint8)[None, :, None, None]
+        masks &= annotated[:, None, None, None]
+        valid = np.repeat(annotated[:, None], len(ids), axis=1)
+        return Clip(images, masks, valid, labels == IGNORE, f"{self.name} {sequence.name}")
+
+    def _camera(
+        self, rng: np.random.Generator, labels: np.ndarray, target: int, frames: int, size: tuple[int, int]
+    ) -> np.ndarray:
+        """(T, 2, 3) source to frame pixels: the whole picture, or a crop about the target, now and then drifting."""
+        height, width = labels.shape
+        aspect = size[1] / size[0]
+        most = min(width, height * aspect)
+        ys, xs = np.nonzero(labels == target)
+        extent = max(np.ptp(xs) + 1, (np.ptp(ys) + 1) * aspect)
+        if rng.random() < 0.4:
+            window_px = most * rng.uniform(0.85, 1.0)
+        else:
+            window_px = float(np.clip(extent * np.exp(rng.uniform(0.2, 1.6)), min(most, 0.5 * size[1]), most))
+        middle = np.array([xs.min() + xs.max(), ys.min() + ys.max()]) / 2
+        middle = middle + rng.uniform(-0.35, 0.35, 2) * [window_px, window_px / aspect]
+        drifting = rng.random() < 0.3
+        scale = size[1] / window_px * np.exp(np.tanh(warp.wander(rng, frames, 1, speed=0.02 * drifting)[:, 0]) * 0.3)
+        middle = middle + warp.wander(rng, frames, 2, speed=0.02 * drifting) * window_px
+        half = np.array(size[::-1]) / scale[:, None] / 2
+        middle = np.clip(middle, half, np.maximum(np.array([width, height]) - half, half))
+        steady = np.zeros(frames)
+        # Positions count from pixel centres: the middle of a picture W wide is (W - 1) / 2.
+        return _about(middle, scale, size, flip=bool(rng.random() < 0.5), stretch=steady + rng.normal(0, 0.05))
+
+
+def _about(
+    middle: np.ndarray, scale: np.ndarray, size: tuple[int, int], *, flip: bool, stretch: np.ndarray
+) -> np.ndarray:
+    """(T, 2, 3) matrices that put the source points `middle` (T, 2) in the middle of the frame."""
+    zero = np.zeros(len(scale))
+    forward = warp.affine(
+        np.zeros((len(scale), 2)), np.zeros(2), scale=scale, angle=zero, stretch=stretch, shear=zero, flip=flip
+    )
+    centre = (np.array(size[::-1]) - 1) / 2
+    forward[:, :, 2] = centre - np.einsum("tij,tj->ti", forward[:, :, :2], middle - 0.5)
+    return forward
+
+
+def _visible(ids: list[int], labels: np.ndarray, min_px: int) -> list[int]:
+    """The `ids` with at least `min_px` pixels first, then the rest."""
+    return sorted(ids, key=lambda i: bool((labels == i).sum() < min_px))
+
+
+def _to_and_fro(path: np.ndarray, last: int) -> np.ndarray:
+    """`path` folded back at 0 and `last`."""
+    if last == 0:
+        return np.zeros_like(path)
+    folded = np.abs(path) % (2 * last)
+    return np.where(folded > last, 2 * last - folded, folded)
