@@ -23,6 +23,7 @@ __all__ = ["VERBS", "UsageError", "build_parser", "main"]
 VERBS: tuple[str, ...] = (
     "track",
     "image",
+    "models",
 )
 """The verbs in the order of `vidseg --help`. A trailing underscore keeps a module name off a Python keyword."""
 
