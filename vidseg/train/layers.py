@@ -48,15 +48,15 @@ def cut_out(image: np.ndarray, mask: np.ndarray, *, shrink_px: int = 0, feather_
     ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     pad = 4
     part = (slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1))
-    solid = np.pad(mask[part].astype(np.uint8), pad)
-    colour = cv2.copyMakeBorder(np.ascontiguousarray(image[part]), pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    solid: np.ndarray = np.pad(mask[part].astype(np.uint8), pad)
+    edged = cv2.copyMakeBorder(np.ascontiguousarray(image[part]), pad, pad, pad, pad, cv2.BORDER_REPLICATE)
     if shrink_px:
-        smaller = cv2.erode(solid, np.ones((3, 3), np.uint8), iterations=shrink_px)
+        smaller = np.asarray(cv2.erode(solid, np.ones((3, 3), np.uint8), iterations=shrink_px))
         if smaller.sum() * 2 > solid.sum():
             solid = smaller
     weight = cv2.blur(solid.astype(np.float32), (7, 7))
-    spread = cv2.blur(colour * solid[..., None].astype(np.float32), (7, 7)) / np.maximum(weight, 1e-3)[..., None]
-    colour = np.where((solid > 0)[..., None], colour, spread.clip(0, 255)).astype(np.uint8)
+    spread = cv2.blur(edged * solid[..., None].astype(np.float32), (7, 7)) / np.maximum(weight, 1e-3)[..., None]
+    colour = np.where((solid > 0)[..., None], edged, spread.clip(0, 255)).astype(np.uint8)
     soft = cv2.GaussianBlur(solid * np.uint8(255), (0, 0), feather_px) if feather_px > 0.2 else solid * np.uint8(255)
     soft[[0, -1]] = 0
     soft[:, [0, -1]] = 0
@@ -64,22 +64,25 @@ def cut_out(image: np.ndarray, mask: np.ndarray, *, shrink_px: int = 0, feather_
 
 
 def fill_hole(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """`image` (H, W, 3) with the pixels under `hole` (H, W) bool painted over from around, coarse to fine."""
-    levels = [(image * (~hole[..., None]).astype(np.float32), (~hole).astype(np.float32))]
+    """`image` (H, W, 3) with the pixels under `hole` (H, W) bool painted over.
+
+    Tones come from around the hole, coarse to fine; fine texture from the mirrored picture, so that the place does not
+    stand out as the only smooth one.
+    """
+    known = (~hole).astype(np.float32)
+    levels: list[tuple[np.ndarray, np.ndarray]] = [(image * known[..., None], known)]
     while min(levels[-1][1].shape) > 2:
-        colour, weight = levels[-1]
-        half = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
-        levels.append(
-            (
-                cv2.resize(colour, half, interpolation=cv2.INTER_AREA),
-                cv2.resize(weight, half, interpolation=cv2.INTER_AREA),
-            )
-        )
+        height, width = levels[-1][1].shape
+        half = ((width + 1) // 2, (height + 1) // 2)
+        colour, weight = (cv2.resize(part, half, interpolation=cv2.INTER_AREA) for part in levels[-1])
+        levels.append((colour, weight))
     colour, weight = levels[-1]
-    filled = colour / np.maximum(weight, 1e-3)[..., None]
+    filled: np.ndarray = colour / np.maximum(weight, 1e-3)[..., None]
     for colour, weight in reversed(levels[:-1]):
         larger = cv2.resize(filled, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
         filled = colour + larger * (1 - weight[..., None])
+    texture = cv2.flip(image.astype(np.float32) - cv2.blur(filled, (15, 15)), 1)
+    filled += texture * (cv2.flip(known, 1) * (1 - known))[..., None]
     return filled.clip(0, 255).astype(np.uint8)
 
 
@@ -102,12 +105,10 @@ def move_picture(
     inverse = warp.invert(forward)
     for frame in range(frames):
         where = warp.source_map(inverse[frame], frame, size=size, bend=bend)
-        seen = cv2.remap(image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        seen = warp.remap(image, where, border=cv2.BORDER_REFLECT_101)
         images[frame] = seen if smear is None else smeared(seen, smear[frame])
         if labels is not None:
-            moved[frame] = cv2.remap(
-                labels, where, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=IGNORE
-            )
+            moved[frame] = warp.remap(labels, where, smooth=False, value=IGNORE)
     return images, moved
 
 
@@ -146,7 +147,7 @@ def _paste_frame(image: np.ndarray, labels: np.ndarray, layer: Layer, inverse: n
         return
     x1, y1, x2, y2 = part
     where = warp.source_map(inverse, frame, size=(y2 - y1, x2 - x1), origin=(x1, y1), bend=layer.bend)
-    seen = cv2.remap(layer.rgba, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    seen = warp.remap(layer.rgba, where)
     if layer.smear is not None:
         seen = _smeared_rgba(seen, layer.smear[frame])
     if layer.shadow > 0:

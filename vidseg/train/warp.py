@@ -119,6 +119,14 @@ def source_map(
     return fine[_STEP : _STEP + size[0], _STEP : _STEP + size[1]]
 
 
+def remap(
+    image: np.ndarray, where: np.ndarray, *, smooth: bool = True, border: int = cv2.BORDER_CONSTANT, value: int = 0
+) -> np.ndarray:
+    """`image` (h, w[, C]) looked up at `where` (H, W, 2), linearly or at the nearest pixel; `value` past its border."""
+    method = cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST
+    return cv2.remap(image, where, None, method, borderMode=border, borderValue=value)  # type: ignore[call-overload]
+
+
 def window(
     matrix: np.ndarray, source_size: tuple[int, int], size: tuple[int, int], *, margin_px: float
 ) -> tuple | None:

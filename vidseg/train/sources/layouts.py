@@ -90,16 +90,18 @@ def _tree(folder: str, files: list[str], annotations: dict[str, list[str]]) -> S
     masks: dict[str, list[tuple[int, str]]] = defaultdict(list)
     parts = folder.split("/")
     at = next(i for i, part in enumerate(parts) if part.startswith("JPEGImages"))
-    for other, names in annotations.items():
+    number = 0
+    for other, names in sorted(annotations.items()):
         theirs = other.split("/")
         if len(theirs) <= at or theirs[:at] != parts[:at] or not theirs[at].startswith("Annotations"):
             continue
         if theirs[at + 1 :] == parts[at + 1 :]:
             for name in names:
                 masks[_stem(name)] = [(0, name)]
-        elif theirs[at + 1 : -1] == parts[at + 1 :] and theirs[-1].isdigit():
+        elif theirs[at + 1 : -1] == parts[at + 1 :]:
+            number += 1
             for name in names:
-                masks[_stem(name)].append((int(theirs[-1]) + 1, name))
+                masks[_stem(name)].append((number, name))
     return Sequence(
         folder,
         tuple(images[stem] for stem in stems),

@@ -8,6 +8,8 @@ import numpy as np
 
 from vidseg.errors import DataError
 from vidseg.train.clip import Clip, Skip, Source
+from vidseg.train.sources.stills import Stills
+from vidseg.train.sources.video_folders import VideoFolders
 
 
 class Mixture:
@@ -45,7 +47,13 @@ class Mixture:
 def mixture(sources: Sequence[Source], weights: Sequence[float]) -> Source:
     """`sources` in shares of `weights` (none negative, any sum); a single source is returned as it is.
 
+    Videos without `extras` of their own take their passing cut-outs from the first `Stills` among the sources.
+
     Raises:
         DataError: the weights do not fit the sources.
     """
+    stills = next((source for source in sources if isinstance(source, Stills)), None)
+    for source in sources:
+        if isinstance(source, VideoFolders) and source.extras is None:
+            source.extras = stills
     return sources[0] if len(sources) == 1 and len(weights) == 1 else Mixture(sources, weights)

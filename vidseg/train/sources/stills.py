@@ -11,8 +11,9 @@ disappearance are added here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -63,7 +64,7 @@ class Stills:
     Args:
         roots: folders or packs, searched to any depth.
         name: for sheets and reports.
-        recipe: what the clips are like.
+        recipe: what the clips are like; a mapping changes some of the defaults.
         cache_mb: memory for decoded pictures, in each process.
         work_scale: pictures are kept at this many times the short side of the clips.
 
@@ -76,12 +77,12 @@ class Stills:
         roots: str | Path | Sequence[str | Path],
         *,
         name: str = "stills",
-        recipe: Recipe | None = None,
+        recipe: Recipe | Mapping[str, float] = Recipe(),
         cache_mb: float = 512,
         work_scale: float = 1.5,
     ) -> None:
         self.name = name
-        self.recipe = recipe or Recipe()
+        self.recipe = recipe if isinstance(recipe, Recipe) else Recipe(**recipe)
         self.work_scale = work_scale
         self.store = Store(roots)
         self._skips = SkipList()
@@ -114,9 +115,7 @@ class Stills:
                 continue
             short_side = round(self.work_scale * min(size))
             try:
-                return self._cache.get(
-                    (image_name, short_side), lambda a=image_name, b=mask_name, c=short_side: self._load(a, b, c)
-                )
+                return self._cache.get((image_name, short_side), partial(self._load, image_name, mask_name, short_side))
             except ValueError as problem:
                 self._skips.add(Skip(self.store.path(image_name), str(problem)))
         raise DataError(
@@ -141,8 +140,7 @@ class Stills:
             still = self.draw(rng, size)
             label = int(rng.choice(sorted(still.areas_px)))
             mask = still.labels == label
-            touches = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
-            if not touches or attempt >= 4:
+            if not at_border(mask) or attempt >= 4:
                 break
         return layers.cut_out(still.image, mask, shrink_px=int(rng.integers(0, 2)), feather_px=rng.uniform(0.4, 1.1))
 
@@ -177,6 +175,11 @@ def pairs(store: Store, skips: SkipList) -> Iterable[tuple[str, str]]:
             yield name, stem + ".png"
         else:
             skips.add(Skip(store.path(name), "picture without a mask"))
+
+
+def at_border(mask: np.ndarray) -> bool:
+    """Whether `mask` (H, W) touches the border of its picture."""
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
 def _roots(store: Store) -> str:
@@ -219,6 +222,10 @@ class _Scene:
             kind = "whole"
         base = self.stills.draw(rng, self.size)
         chosen = self._choose(base)
+        if kind == "apart":
+            # What the border of the picture cuts off would show its straight edge once it moves.
+            inner = [label for label in chosen if not at_border(base.labels == label)]
+            chosen, kind = (inner, kind) if inner else (chosen, "whole")
         image, table = base.image, np.zeros(256, np.uint8)
         table[IGNORE] = IGNORE
         targets: list[layers.Layer] = []
@@ -246,7 +253,7 @@ class _Scene:
             smear=self._smear(forward, np.array([image.shape[1] / 2, image.shape[0] / 2])),
         )
         order = [*targets, *self._extras(base, chosen, targets, forward)]
-        rng.shuffle(order)  # type: ignore[arg-type]
+        rng.shuffle(order)
         layers.paste(images, labels, order)
         images = augment.apply(images, augment.random_look(rng, self.frames), rng)
         count = len(chosen) if kind != "paste" else len(targets)
@@ -292,11 +299,13 @@ class _Scene:
         room = np.minimum(centre, np.array(base.labels.shape[::-1]) - centre) * scale0
         spare = np.maximum(room - np.array(self.size[::-1]) / 2, 0) + 0.1 * self.short_px
         shift = spare * np.tanh(shift / spare)
+        zoom = np.exp(rng.uniform(0, 0.1) + 0.5 * np.tanh(2 * warp.wander(rng, frames, 1, speed=0.04 * speed)[:, 0]))
+        height, width = base.labels.shape
+        zoom = np.maximum(zoom, window_px / min(width, height * self.size[1] / self.size[0]))
         return warp.affine(
             np.array(self.size[::-1]) / 2 + shift,
             centre,
-            scale=scale0
-            * np.exp(rng.uniform(0, 0.1) + 0.5 * np.tanh(2 * warp.wander(rng, frames, 1, speed=0.04 * speed)[:, 0])),
+            scale=scale0 * zoom,
             angle=rng.normal(0, 0.08) + warp.wander(rng, frames, 1, speed=0.03 * speed)[:, 0],
             stretch=rng.normal(0, 0.1) + warp.wander(rng, frames, 1, speed=0.02 * speed)[:, 0],
             shear=rng.normal(0, 0.04) + warp.wander(rng, frames, 1, speed=0.01 * speed)[:, 0],
@@ -311,7 +320,7 @@ class _Scene:
         return warp.affine(
             start + warp.wander(rng, frames, 2, speed=0.06 * speed * self.short_px),
             anchor,
-            scale=scale * np.exp(0.6 * np.tanh(warp.wander(rng, frames, 1, speed=0.06 * speed)[:, 0] / 0.6)),
+            scale=scale * np.exp(0.6 * np.tanh(warp.wander(rng, frames, 1, speed=0.08 * speed)[:, 0] / 0.6)),
             angle=angle + warp.wander(rng, frames, 1, speed=0.06 * speed)[:, 0],
             stretch=rng.normal(0, 0.08) + warp.wander(rng, frames, 1, speed=0.04 * speed)[:, 0],
             shear=rng.normal(0, 0.04) + warp.wander(rng, frames, 1, speed=0.03 * speed)[:, 0],
@@ -369,8 +378,7 @@ class _Scene:
     def _without(self, base: Still, chosen: list[int]) -> np.ndarray:
         """The picture with the chosen objects painted over."""
         hole = np.isin(base.labels, chosen).astype(np.uint8)
-        hole = cv2.dilate(hole, np.ones((5, 5), np.uint8)) > 0
-        return layers.fill_hole(base.image, hole)
+        return layers.fill_hole(base.image, cv2.dilate(hole, np.ones((5, 5), np.uint8)) > 0)
 
     def _detached(self, base: Still, label: int, camera: np.ndarray, number: int) -> layers.Layer:
         """An object of `base` that starts where it stands in its own picture and then goes its own way."""

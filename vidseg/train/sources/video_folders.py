@@ -26,7 +26,8 @@ class VideoFolders:
         roots: folders or packs; every folder of frames below is a sequence.
         name: for sheets and reports.
         max_stride: frames of a clip are 1 to this many annotated frames apart.
-        extras: a `Stills` source whose cut-outs pass over `extras_share` of the clips, as occluders and strangers.
+        extras: a `Stills` source whose cut-outs pass over `extras_share` of the clips, as occluders and strangers;
+            `mixture` lends one of its own.
         cache_mb: memory for decoded frames, in each process.
         work_scale: frames are kept at this many times the short side of the clips.
 
@@ -59,6 +60,8 @@ class VideoFolders:
         if not self.items:
             listed = ", ".join(str(root) for root in self.store.roots)
             raise DataError(f"no sequence with masks below {listed}; expected JPEGImages and Annotations, or pairs")
+        weights = np.sqrt([len(sequence.annotated) for sequence in self.items])
+        self._shares = weights / weights.sum()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -91,10 +94,7 @@ class VideoFolders:
 
     def _draw(self, rng: np.random.Generator) -> Sequence:
         """A sequence, the chance growing with the root of its annotated frames."""
-        if not hasattr(self, "_weights"):
-            weights = np.sqrt([len(sequence.annotated) for sequence in self.items])
-            self._weights = weights / weights.sum()
-        return self.items[int(rng.choice(len(self.items), p=self._weights))]
+        return self.items[int(rng.choice(len(self.items), p=self._shares))]
 
     def _order(self, rng: np.random.Generator, sequence: Sequence, frames: int) -> np.ndarray:
         """(T,) frame numbers, the first annotated; short sequences are played to and fro."""
@@ -142,14 +142,12 @@ class VideoFolders:
             if self._is_object_255(sequence):
                 labels = (labels > 0).astype(np.uint8)
             return labels
-        labels = None
-        for number, name in files:
-            mask = decode_index(self.store.read(name)) > 0
-            labels = np.zeros(mask.shape, np.uint8) if labels is None else labels
-            if mask.shape != labels.shape:
-                raise ValueError("the masks of its objects have unequal sizes")
+        masks = [decode_index(self.store.read(name)) > 0 for _, name in files]
+        if len({mask.shape for mask in masks}) > 1:
+            raise ValueError("the masks of its objects have unequal sizes")
+        labels = np.zeros(masks[0].shape, np.uint8)
+        for (number, _), mask in zip(files, masks, strict=True):
             labels[mask] = number
-        assert labels is not None
         return labels
 
     def _is_object_255(self, sequence: Sequence) -> bool:
@@ -176,7 +174,7 @@ class VideoFolders:
         if not ids:
             return None
         rng.shuffle(ids)
-        forward = self._camera(rng, first, ids[0], len(loaded), size)
+        forward = self._camera(rng, [mask for _, mask in loaded if mask is not None], ids[0], len(loaded), size)
         images = np.empty((len(loaded), *size, 3), np.uint8)
         labels = np.zeros((len(loaded), *size), np.uint8)
         annotated = np.array([mask is not None for _, mask in loaded])
@@ -194,13 +192,19 @@ class VideoFolders:
         return Clip(images, masks, valid, labels == IGNORE, f"{self.name} {sequence.name}")
 
     def _camera(
-        self, rng: np.random.Generator, labels: np.ndarray, target: int, frames: int, size: tuple[int, int]
+        self, rng: np.random.Generator, labels: list[np.ndarray], target: int, frames: int, size: tuple[int, int]
     ) -> np.ndarray:
-        """(T, 2, 3) source to frame pixels: the whole picture, or a crop about the target, now and then drifting."""
-        height, width = labels.shape
+        """(T, 2, 3) source to frame pixels: the whole picture, or a crop about the target, now and then drifting.
+
+        The crop is laid about the target on the first of `labels` or, as often, about all its places in the clip.
+        """
+        height, width = labels[0].shape
         aspect = size[1] / size[0]
         most = min(width, height * aspect)
-        ys, xs = np.nonzero(labels == target)
+        places = labels[0] == target
+        if rng.random() < 0.5:
+            places = np.logical_or.reduce([frame == target for frame in labels])
+        ys, xs = np.nonzero(places)
         extent = max(np.ptp(xs) + 1, (np.ptp(ys) + 1) * aspect)
         if rng.random() < 0.4:
             window_px = most * rng.uniform(0.85, 1.0)
