@@ -1,13 +1,7 @@
-"""Index PNGs in the palette of DAVIS and YouTube-VOS: a pixel's value is the id of its object, 0 is background.
-
-The PNG writer is our own 30 lines: one byte a pixel without line filters and run-length matching only. On 854x480
-masks that took 0.7 ms and 1.7 kB; zlib's default search took 1.4 ms (level 6, 1.9 kB) to 3.9 ms (level 9, 1.4 kB).
-"""
+"""Index PNGs in the palette of DAVIS and YouTube-VOS: a pixel's value is the id of its object, 0 is background."""
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import MaskFormatError
-from .files import replacing
+from .files import write_png
 
 
 def _davis_palette() -> np.ndarray:
@@ -41,19 +35,7 @@ def write_index(path: str | Path, index: np.ndarray) -> None:
     index = np.asarray(index)
     if index.ndim != 2 or index.dtype != np.uint8 or index.size == 0:
         raise MaskFormatError(f"an index mask of shape {index.shape} and type {index.dtype}; expected (H, W) uint8")
-    height, width = index.shape
-    lines = np.zeros((height, width + 1), np.uint8)  # the first byte of a line names its filter: 0, none
-    lines[:, 1:] = index
-    compressor = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
-    pixels = compressor.compress(lines.data) + compressor.flush()
-    with replacing(path, binary=True) as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        file.write(_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)))
-        file.write(_chunk(b"PLTE", PALETTE.tobytes()) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b""))
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    write_png(path, index, palette=PALETTE)
 
 
 def read_index(path: str | Path) -> np.ndarray:
