@@ -71,6 +71,11 @@ class Target(NamedTuple):
     present: Tensor
 
 
+def no_sums(device: torch.device | str = "cpu") -> Sums:
+    """Sums over nothing, to add to."""
+    return Sums(*(torch.zeros((), device=device) for _ in Sums._fields))
+
+
 def frame_sums(candidates: Tensor, iou: Tensor, score: Tensor, target: Target, config: LossConfig) -> Sums:
     """Losses of one decoded frame.
 

@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from vidseg.memory import Limits, Memory, MemoryBank, memory_tokens
+from vidseg.memory import Memory, MemoryBank, memory_tokens
 from vidseg.model.sam2 import Decoded, ImageFeatures, Sam2
+from vidseg.tracker import limits_of
 from vidseg.train import user
-from vidseg.train.losses import LossConfig, Sums, Target, frame_sums
+from vidseg.train.losses import LossConfig, Sums, Target, frame_sums, no_sums
 from vidseg.train.user import KINDS, PromptConfig
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -126,7 +127,7 @@ def run_batch(
     batch = fit_input(model, batch)
     features = encode_frames(model, batch.images, config)
     frames = batch.images.shape[1]
-    bank, total, results = MemoryBank(), None, []
+    bank, total, results = MemoryBank(), no_sums(batch.images.device), []
     for t in range(frames):
         frame = features.take(batch.clip * frames + t)
         if t == 0:
@@ -137,13 +138,12 @@ def run_batch(
             if t == batch.correct:
                 decoded, again, points = corrected_frame(model, frame, conditioned, decoded, t, batch, losses)
                 sums = sums.plus(again)
-        if sums is not None:
-            total = sums if total is None else total.plus(sums)
+        total = total.plus(sums)
         results.append(FrameResult(decoded.logits.detach().float(), decoded.score.detach().float(), points))
         if t + 1 < frames and config.memory:
             told = t == 0 or t == batch.correct
-            bank = bank.remember(remembered(model, frame, decoded, t, binarise=told), prompted=told, limits=Limits())
-    assert total is not None
+            memory = remembered(model, frame, decoded, t, binarise=told)
+            bank = bank.remember(memory, prompted=told, limits=limits_of(model))
     return total, results
 
 
@@ -188,18 +188,18 @@ def encode_frames(model: Sam2, images: Tensor, config: StepConfig) -> ImageFeatu
 
 def first_frame(
     model: Sam2, frame: ImageFeatures, batch: Batch, losses: LossConfig, prompts: PromptConfig
-) -> tuple[Decoded, Sums | None, user.Points]:
+) -> tuple[Decoded, Sums, user.Points]:
     """Prompt every row on frame 0 in its own way.
 
     A row given as a mask has that mask as its result and nothing to learn from; the others are decoded from the plain
     features, a click into three candidates and a box into one mask.
 
     Returns:
-        the result in the order of the rows, the losses of the box and click rows (None without any), and the points.
+        the result in the order of the rows, the losses of the box and click rows, and the points.
     """
     masks, uniform = batch.masks[:, 0], batch.uniform[:, 0]
     rows_of = dict(zip(KINDS, batch.kinds, strict=True))
-    order, parts, points_of, total = [], [], [], None
+    order, parts, points_of, total = [], [], [], no_sums(masks.device)
     for kind, rows in rows_of.items():
         if not len(rows):
             continue
@@ -217,8 +217,7 @@ def first_frame(
             decoded = model.decode(
                 plain, here.high_res, points=points.points, labels=points.labels, multimask=kind == "click"
             )
-            sums = judged(decoded, target_of(batch, 0, losses, rows), losses)
-            total = sums if total is None else total.plus(sums)
+            total = total.plus(judged(decoded, target_of(batch, 0, losses, rows), losses))
         order.append(rows)
         parts.append(decoded)
         points_of.append(_two_points(points))
@@ -231,7 +230,7 @@ def followed_frame(
     model: Sam2, frame: ImageFeatures, bank: MemoryBank, t: int, batch: Batch, losses: LossConfig
 ) -> tuple[Decoded, Tensor, Sums]:
     """Find every row on frame `t` from its memories alone; also returns the features that saw them (N,C,h,w)."""
-    tokens = memory_tokens(model, bank, t, limits=Limits())
+    tokens = memory_tokens(model, bank, t, limits=limits_of(model))
     conditioned = model.attend(frame.vision, frame.position, tokens)
     decoded = model.decode(conditioned, frame.high_res, multimask=True)
     return decoded, conditioned, judged(decoded, target_of(batch, t, losses), losses)

@@ -1,0 +1,121 @@
+"""Train or fine-tune a model as a config says.
+
+A run lives in a folder and goes on where it was when the same command is given again; Ctrl-C leaves a good checkpoint.
+With torchrun several processes train as one: torchrun --nproc-per-node 2 -m vidseg train CONFIG --out DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `vidseg train`."""
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file; configs/train has examples")
+    parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/ and the config's name)")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a setting; repeatable")
+    parser.add_argument("--data-root", metavar="DIR", help="where the sources' paths begin")
+    parser.add_argument("--minutes", type=float, metavar="N", help="stop with a checkpoint after so long")
+    parser.add_argument("--fresh", action="store_true", help="refuse to continue a run that is there already")
+    parser.add_argument("--preview", action="store_true", help="draw contact sheets of clips and prompts; do not train")
+    parser.add_argument("--pack-state", metavar="DIR", help="write the run's checkpoint in pieces below 16 MiB to DIR")
+    parser.add_argument("--unpack-state", metavar="DIR", help="start the run's folder from such pieces")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only errors")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, preview, pack or unpack."""
+    from vidseg.config import read_config
+    from vidseg.train.config import TrainConfig
+
+    changes = list(args.set) + ([f"data_root={args.data_root}"] if args.data_root else [])
+    config = read_config(args.config, TrainConfig, changes=changes)
+    folder = Path(args.out) if args.out else Path("runs") / Path(args.config).stem
+    if args.unpack_state:
+        _unpack(folder, Path(args.unpack_state))
+    if args.pack_state:
+        _pack(folder, Path(args.pack_state))
+    elif args.preview:
+        _preview(config, folder)
+    else:
+        _train(config, folder, args)
+
+
+def _train(config: Any, folder: Path, args: argparse.Namespace) -> None:
+    from vidseg.train.loop import train
+
+    stop = _stopper(args.minutes)
+    bar = None
+    for report in train(config, folder, stop=stop, resume=not args.fresh):
+        if args.quiet:
+            continue
+        if bar is None and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            bar = tqdm(total=config.steps, initial=report.step, unit="step", file=sys.stderr)
+        if bar is not None:
+            bar.update(report.step - bar.n)
+        lines = [_line(report.metrics, config.steps)] if report.metrics and bar is None else []
+        lines += [report.news] if report.news else []
+        if bar is not None and report.metrics:
+            bar.set_postfix_str(f"loss {report.metrics['loss']:.3f} J {100 * report.metrics['overlap']:.1f}")
+        for line in lines:
+            (bar.write(line, file=sys.stderr) if bar is not None else print(line, file=sys.stderr, flush=True))
+    if bar is not None:
+        bar.close()
+
+
+def _stopper(minutes: float | None) -> Callable[[], bool]:
+    """True once the first Ctrl-C or SIGTERM came or the time is over; a second Ctrl-C interrupts at once."""
+    state = {"asked": False}
+
+    def ask(number: int, frame: object) -> None:
+        state["asked"] = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, ask)
+    end = None if minutes is None else time.monotonic() + 60 * minutes
+    return lambda: state["asked"] or (end is not None and time.monotonic() > end)
+
+
+def _line(metrics: dict[str, float], steps: int) -> str:
+    return (
+        f"step {metrics['step']:.0f}/{steps}  loss {metrics['loss']:.3f}  focal {metrics['focal']:.4f}  "
+        f"dice {metrics['dice']:.3f}  J {100 * metrics['overlap']:.1f}  rate {metrics['rate']:.2e}  "
+        f"{metrics['clips_per_second']:.2f} clips/s"
+    )
+
+
+def _preview(config: Any, folder: Path) -> None:
+    from vidseg.train.sheets import draw_sheets
+
+    for path in draw_sheets(config, folder):
+        print(path)
+
+
+def _pack(folder: Path, target: Path) -> None:
+    from vidseg.errors import ConfigError
+    from vidseg.train import checkpoint
+
+    state = checkpoint.load(folder)
+    if state is None:
+        raise ConfigError(f"{folder} holds no checkpoint to pack; give the run's folder with --out")
+    for path in checkpoint.pack(state, target):
+        print(path)
+
+
+def _unpack(folder: Path, pieces: Path) -> None:
+    from vidseg.errors import ConfigError
+    from vidseg.train import checkpoint
+
+    if (folder / checkpoint.NAME).exists():
+        raise ConfigError(f"{folder} holds a checkpoint already; give --out a new folder to unpack into")
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(folder, checkpoint.unpack(pieces))
