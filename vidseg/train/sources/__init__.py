@@ -1,7 +1,8 @@
 """Where clips come from: real video, pseudo-videos of stills, procedural scenes, and mixtures of them."""
 
 from vidseg.train.sources.mixture import Mixture, mixture
+from vidseg.train.sources.procedural import Scenes
 from vidseg.train.sources.stills import Recipe, Stills
 from vidseg.train.sources.video_folders import VideoFolders
 
-__all__ = ["Mixture", "Recipe", "Stills", "VideoFolders", "mixture"]
+__all__ = ["Mixture", "Recipe", "Scenes", "Stills", "VideoFolders", "mixture"]
