@@ -1,0 +1,313 @@
+"""A tracking run from source to files: decode, track, write, survive being stopped. What `vidseg track` does.
+
+Three threads: frames are decoded ahead, the caller's thread runs the model, a worker writes masks, journal and overlay.
+Both queues are bounded and nothing is kept of a frame once it is written, so memory does not grow with the video. No
+pixel belongs to two objects: the larger logit wins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+
+from vidseg.errors import ConfigError, VideoError, VidsegError
+from vidseg.job import Job, Sweep, check_job, describe, plan
+from vidseg.masks import palette
+from vidseg.model import Sam2
+from vidseg.run_folder import Checkpoint, RunFolder
+from vidseg.stopwatch import Stopwatch, peak_memory_mb
+from vidseg.tracker import Setting, TrackerState, TrackResult, limits_of, prime, sweep
+from vidseg.tracks import FrameRecord, frame_record
+from vidseg.types import Frame
+from vidseg.video import OverlayWriter, Video, draw, read_ahead
+from vidseg.worker import Worker
+
+__all__ = ["Summary", "run_job"]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        folder: where the results are.
+        frames: frames with a mask file; skipped: those among them that could not be decoded, and are blank.
+        objects: number of objects.
+        seconds: wall time of this process, from the first frame to the last file; of a resumed run the rest only.
+        frames_per_second: by stage as if it ran alone (on a GPU the model's time shows up under "masks", which waits
+            for it), and "total".
+        peak_memory_mb: largest resident memory of the process so far, None where the system does not tell.
+    """
+
+    folder: str
+    frames: int
+    skipped: int
+    objects: int
+    seconds: float
+    frames_per_second: dict[str, float]
+    peak_memory_mb: float | None
+
+
+def run_job(
+    model: Sam2,
+    video: Video,
+    job: Job,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    checkpoint_seconds: float = 10.0,
+    progress: Callable[[int, int | None], object] | None = None,
+    notice: Callable[[str], object] | None = None,
+) -> Summary:
+    """Track the job's objects through the video and write the results to its folder.
+
+    Args:
+        model: from `load_model`.
+        video: from `open_video`.
+        job: what to do.
+        resume: go on with an unfinished run of the same job in the folder; the result equals an uninterrupted run's.
+        overwrite: replace what an earlier run left there.
+        checkpoint_seconds: how much work a killed process loses at most.
+        progress: called with (frames done, frames in all or None) after every frame, from another thread.
+        notice: called with a sentence about each frame that cannot be decoded.
+
+    Raises:
+        PromptError, VideoError, ConfigError: the job cannot be done as given; nothing is left behind.
+        VidsegError: it was stopped (disk full ...) after some frames, which are kept.
+        KeyboardInterrupt: with a message that says how to go on. A live stream ends well instead.
+    """
+    job = check_job(job, video)
+    if resume and not video.known_length:
+        raise ConfigError(f"{video.name} is a stream and cannot be resumed; save it to a file first")
+    folder = RunFolder(job.folder, describe(job, model, video))
+    checkpoint = folder.open(resume=resume, overwrite=overwrite)
+    run = _Run(
+        model,
+        video,
+        job,
+        folder,
+        checkpoint,
+        checkpoint_seconds if video.known_length else float("inf"),
+        progress,
+        notice,
+    )
+    try:
+        return run.run()
+    except (KeyboardInterrupt, OSError, VidsegError) as error:
+        raise run.explained(error) from error
+    finally:
+        folder.close()
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A run in progress. `done` and `written` are changed by the worker only, `lost` by the decoding thread."""
+
+    model: Sam2
+    video: Video
+    job: Job
+    folder: RunFolder
+    checkpoint: Checkpoint | None
+    checkpoint_seconds: float
+    progress: Callable[[int, int | None], object] | None
+    notice: Callable[[str], object] | None
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    done: int = 0
+    written: int = 0
+    lost: dict[int, str] = field(default_factory=dict)
+    overlay: OverlayWriter | None = None
+
+    def run(self) -> Summary:
+        begin = time.perf_counter()
+        if not self.folder.finished:
+            self._sweep_all(plan(self.job))
+        if self.job.overlay and not self.folder.overlay.is_file():
+            self._draw_overlay()
+        frames, skipped = self.folder.finish()
+        seconds = time.perf_counter() - begin
+        return Summary(
+            folder=str(self.folder.path),
+            frames=frames,
+            skipped=skipped,
+            objects=len({prompt.object for prompt in self.job.prompts}),
+            seconds=round(seconds, 3),
+            frames_per_second={**self.watch.rates(), "total": round(self.written / max(seconds, 1e-9), 2)},
+            peak_memory_mb=peak_memory_mb(),
+        )
+
+    def explained(self, error: BaseException) -> BaseException:
+        """Clean up if nothing was done; otherwise return an error that says what is kept and how to go on."""
+        if not self.done:
+            self.folder.abandon()
+            return error
+        count = f"{self.done} frames" if self._total() is None else f"{self.done} of {self._total()} frames"
+        if isinstance(error, KeyboardInterrupt):
+            return KeyboardInterrupt(f"interrupted after {count}; the same command with --resume goes on from there")
+        text = f"{error.filename or self.folder.path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        return VidsegError(f"{text}; stopped after {count}, when that is solved the same command with --resume goes on")
+
+    def _total(self) -> int | None:
+        """Frames in all sweeps, None for a stream."""
+        return None if self.job.stop is None else sum(len(todo.order()) for todo in plan(self.job))
+
+    def _sweep_all(self, sweeps: Sequence[Sweep]) -> None:
+        """Do all sweeps, or what a checkpoint leaves of them."""
+        with ExitStack() as stack:
+            # In order of time the overlay is drawn along the way; otherwise when all masks are there.
+            if self.job.overlay and self.checkpoint is None and len(sweeps) == 1 and not sweeps[0].reverse:
+                self.overlay = stack.enter_context(self._overlay_writer())
+            for number, todo in enumerate(sweeps):
+                state = None
+                if self.checkpoint is not None and number <= self.checkpoint.sweep:
+                    self.done += len(todo.order())
+                    if number < self.checkpoint.sweep:
+                        continue
+                    todo, state = todo.left_after(self.checkpoint.frame), self.checkpoint.state
+                    self.done -= len(todo.order())
+                self._sweep(number, todo, state)
+
+    def _sweep(self, number: int, todo: Sweep, state: TrackerState | None) -> None:
+        """Do one sweep, from `state` or from its beginning."""
+        primed = self.video.known_length
+        given = [prompt for prompt in self.job.prompts if prompt.object in todo.ids]
+        setting = Setting(limits_of(self.model), reverse=todo.reverse)
+        if state is None:
+            several = primed and len({prompt.frame for prompt in given}) > 1
+            state = prime(self.model, self.video, given, limits=setting.limits) if several else TrackerState()
+        frames = self.video.frames(todo.start, todo.stop, reverse=todo.reverse, on_error=self._lose)
+        saved, reached = time.monotonic(), None
+        with Worker() as worker, closing(_ahead(self.watch.each(frames))) as ahead:
+            try:
+                for index, frame in self._numbered(todo, ahead):
+                    result = None
+                    if frame is not None and not todo.is_blank(index):
+                        here = [prompt for prompt in given if prompt.frame == index]
+                        with self.watch.time("model"):
+                            state, result = next(
+                                sweep(self.model, state, (frame,), here, setting=setting, primed=primed)
+                            )
+                    worker.put(partial(self._write, todo, index, frame, result))
+                    reached = partial(self.folder.checkpoint, number, index, state)
+                    if time.monotonic() - saved > self.checkpoint_seconds:
+                        worker.put(reached)
+                        saved = time.monotonic()
+            except KeyboardInterrupt:
+                if self.video.known_length:  # stopping a camera is how its recording ends
+                    raise
+            finally:
+                if reached is not None and self.video.known_length:
+                    with suppress(OSError, VidsegError):  # that of an earlier task, which leaving the block raises
+                        worker.put(reached)
+
+    def _lose(self, index: int, message: str) -> None:
+        self.lost[index] = message
+        if self.notice is not None:
+            self.notice(message)
+
+    def _numbered(self, todo: Sweep, frames: Iterator[Frame]) -> Iterator[tuple[int, Frame | None]]:
+        """Yield every frame of a sweep with its number; None where it could not be decoded.
+
+        Raises VideoError if that frame has a prompt.
+        """
+        prompted = {prompt.frame for prompt in self.job.prompts}
+        step = -1 if todo.reverse else 1
+        due = todo.order()[0] if todo.stop is not None and todo.order() else todo.start
+        for frame in _and_then(frames, todo, known_length=self.video.known_length):
+            end = frame if isinstance(frame, int) else frame.index
+            for index in range(due, end, step):
+                if index in prompted:
+                    raise VideoError(
+                        f"frame {index} of {self.video.name} has a prompt but cannot be decoded; prompt another frame"
+                    )
+                yield index, None
+            if isinstance(frame, Frame):
+                yield end, frame
+            due = end + step
+
+    def _write(self, todo: Sweep, index: int, frame: Frame | None, result: TrackResult | None) -> None:
+        """Keep the result on a frame: mask file, journal, overlay. Done by the worker."""
+        ids = todo.ids_on(index)
+        with self.watch.time("masks"):
+            picture, record = self._answer(todo, index, frame, result)
+            if ids:
+                self.folder.write(record, picture)
+        if self.overlay is not None and frame is not None:
+            with self.watch.time("overlay"):
+                self.overlay.write(_drawn(frame.image, picture), frame.seconds)
+        self.done += 1
+        self.written += 1
+        if self.progress is not None:
+            self.progress(self.done, self._total())
+
+    def _answer(
+        self, todo: Sweep, index: int, frame: Frame | None, result: TrackResult | None
+    ) -> tuple[np.ndarray, FrameRecord]:
+        """Return a frame's (H, W) uint8 index mask and its record."""
+        if result is None:
+            seconds = None if frame is None else frame.seconds
+            skipped = self.lost.get(index, "not decoded") if frame is None else None
+            return np.zeros(self.video.size, np.uint8), FrameRecord(index, seconds, (), skipped)
+        masks, rows = _exclusive(result, todo.ids_on(index))
+        ids = [result.ids[row] for row in rows]
+        other = np.zeros(self.video.size, np.uint8)
+        if todo.since and todo.reverse and self.folder.mask_path(index).exists():
+            # The forward sweep's objects are there; they keep their pixels. Ours may be there from before a crash.
+            other = palette.read_index(self.folder.mask_path(index))
+            other[np.isin(other, ids)] = 0
+            masks &= other == 0
+        record = frame_record(
+            index,
+            result.seconds,
+            masks,
+            ids=ids,
+            score=result.score.cpu().numpy()[rows],
+            iou=result.iou.cpu().numpy()[rows],
+        )
+        return np.maximum(palette.merge(masks, ids), other), record
+
+    def _overlay_writer(self) -> OverlayWriter:
+        path = self.video.path
+        audio = path if path is not None and path.is_file() else None
+        return OverlayWriter(self.folder.overlay, self.video.size, fps=self.video.fps, audio=audio)
+
+    def _draw_overlay(self) -> None:
+        """Draw the finished masks on the frames of the whole range."""
+        frames = self.video.frames(self.job.start, self.job.stop, on_error=lambda index, message: None)
+        with self._overlay_writer() as writer, closing(_ahead(frames)) as ahead:
+            for frame in ahead:
+                with self.watch.time("overlay"):
+                    picture = _drawn(frame.image, palette.read_index(self.folder.mask_path(frame.index)))
+                    writer.write(picture, frame.seconds)
+
+
+def _ahead(frames: Iterable[Frame]) -> Generator[Frame, None, None]:
+    """`read_ahead` as a generator, which can be closed."""
+    yield from read_ahead(frames)
+
+
+def _and_then(frames: Iterator[Frame], todo: Sweep, *, known_length: bool) -> Iterator[Frame | int]:
+    """Yield the frames, and then, where the end of the video is known, the number after the last one of the sweep."""
+    yield from frames
+    if known_length and todo.stop is not None:
+        yield todo.start - 1 if todo.reverse else todo.stop
+
+
+def _exclusive(result: TrackResult, ids: frozenset[int]) -> tuple[np.ndarray, list[int]]:
+    """Return masks (N, H, W) of the objects `ids` that do not overlap, and their rows in the result."""
+    rows = [row for row, id in enumerate(result.ids) if id in ids]
+    logits = result.full_logits()[rows]
+    masks = logits > 0
+    if len(rows) > 1:
+        masks &= logits.argmax(0, keepdim=True) == torch.arange(len(rows), device=logits.device)[:, None, None]
+    return masks.cpu().numpy(), rows
+
+
+def _drawn(image: np.ndarray, index: np.ndarray) -> np.ndarray:
+    masks = palette.split(index)
+    return draw(image, np.stack(list(masks.values())) if masks else np.zeros((0, *index.shape), bool), list(masks))
