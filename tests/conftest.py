@@ -12,3 +12,43 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the shared data folder beside the checkout (real videos, golden numbers)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """The smallest model, with seeded random weights, that finds something in every frame."""
+    import torch
+
+    from vidseg.model import PRESETS, Sam2
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Sam2(PRESETS["tiny-test"]).eval().requires_grad_(False)
+    model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(4.0)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_model, tmp_path_factory) -> Path:
+    """A file with the tiny model, for `--model`."""
+    from vidseg.weights import save_model
+
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(tiny_model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def scene():
+    """Two objects, 128x80."""
+    from vidseg.scene import make_scene
+
+    return make_scene(0, size=(80, 128))
+
+
+@pytest.fixture(scope="session")
+def clip(scene, tmp_path_factory) -> Path:
+    """24 frames of the scene as an H.264 file; tests must not write beside it."""
+    from vidseg.scene import write_scene
+
+    return write_scene(scene, tmp_path_factory.mktemp("clip") / "clip.mp4", frames=24)

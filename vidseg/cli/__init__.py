@@ -24,6 +24,7 @@ VERBS: tuple[str, ...] = (
     "track",
     "image",
     "models",
+    "bench",
     "train",
 )
 """The verbs in the order of `vidseg --help`. A trailing underscore keeps a module name off a Python keyword."""
