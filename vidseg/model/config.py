@@ -152,7 +152,7 @@ def _presets() -> dict[str, Sam2Config]:
     presets["nano"] = Sam2Config(
         name="nano",
         trunk=HieraConfig(
-            embed_dim=48, stages=(1, 2, 7, 2), window_spec=(8, 8, 8, 4), global_att_blocks=(5, 7, 9), local_conv=3
+            embed_dim=48, stages=(1, 2, 7, 1), window_spec=(8, 6, 6, 3), global_att_blocks=(5, 7, 9), local_conv=3
         ),
         image_size=512,
         square=False,
