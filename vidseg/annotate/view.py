@@ -1,0 +1,136 @@
+"""What the page reads: the snapshot, the masks of a range, the timeline, the ranking. JSON values from the project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from . import events, review
+from .guards import need_object, need_range, need_video
+from .project import Project
+from .refused import Refused
+from .rows import MaskInfo, VideoInfo, is_stale, ranges
+
+PROTOCOL = 1
+MAX_FRAMES, MAX_MASKS = 512, 4000
+
+
+def video_json(project: Project, video: VideoInfo) -> dict[str, Any]:
+    """A video as the page knows it, without its objects."""
+    status, message = project.video_status(video.id)
+    fps = video.fps or 25.0
+    return {
+        "id": video.id, "name": video.name, "size": list(video.size), "frames": video.frames, "fps": video.fps,
+        "duration": round(float(video.times[-1] - video.times[0]) + 1 / fps, 6) if video.frames else 0.0,
+        "fingerprint": video.fingerprint, "status": status, "message": message,
+        "share_reviewed": round(project.share_reviewed(video.id), 4),
+    }  # fmt: skip
+
+
+def snapshot(project: Project, *, model: dict[str, Any], jobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Everything that a freshly loaded page needs, except pictures, masks and timelines."""
+    with project.store.lock:
+        videos = []
+        for video in project.videos():
+            objects = [known.to_json() for known in project.objects(video.id)]
+            videos.append({**video_json(project, video), "objects": objects})
+        classes = {known["class"]: None for video in videos for known in video["objects"] if known["class"]}
+        return {
+            "protocol": PROTOCOL, "revision": project.store.revision, "project": project.path.name,
+            "vidseg": version("vidseg"), "model": model, "videos": videos, "classes": list(classes),
+            "settings": project.settings(), "history": events.history(project), "jobs": list(jobs),
+        }  # fmt: skip
+
+
+def annotation(
+    project: Project, video: int, *, start: int, stop: int, objects: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Masks and prompts of a range of frames."""
+    need_range(project, video, start, stop)
+    if stop - start > MAX_FRAMES:
+        raise Refused("bad_request", f"{stop - start} frames were asked for; at most {MAX_FRAMES} at a time")
+    with project.store.lock:
+        known = {one.id: project.anchors(video, one.id) for one in project.objects(video)}
+        wanted = set(known) if objects is None else set(objects)
+        masks = [mask for mask in project.masks(video, start=start, stop=stop) if mask.object in wanted]
+        if len(masks) > MAX_MASKS:
+            raise Refused("bad_request", f"these frames have {len(masks)} masks; at most {MAX_MASKS} at a time")
+        prompts = [one for one in project.prompts(video, start=start, stop=stop) if one.object in wanted]
+        return {
+            "video": video, "start": start, "stop": stop, "revision": project.store.revision,
+            "masks": [mask.to_json(stale=is_stale(mask, known[mask.object])) for mask in masks],
+            "prompts": [prompt.to_json() for prompt in prompts],
+        }  # fmt: skip
+
+
+def timeline(project: Project, video: int) -> dict[str, Any]:
+    """One lane an object: where it is visible, prompted, reviewed, stale, and how sure and suspicious each frame is."""
+    info = need_video(project, video)
+    with project.store.lock:
+        lanes = [_lane(project, info, known.id) for known in project.objects(video)]
+        return {
+            "video": video, "frames": info.frames, "revision": project.store.revision,
+            "share_reviewed": round(project.share_reviewed(video), 4), "objects": lanes,
+        }  # fmt: skip
+
+
+def _lane(project: Project, video: VideoInfo, object: int) -> dict[str, Any]:
+    known = project.anchors(video.id, object)
+    masks = list(project.masks(video.id, object, pixels=False))
+    stale = [is_stale(mask, known) for mask in masks]
+    doubts = {one.frame: one.suspicion for one in review.suspects(masks, stale)}
+    sure = {mask.frame: mask.confidence for mask in masks}
+
+    def where(choose: Any) -> list[int]:
+        return [mask.frame for mask in masks if choose(mask)]
+
+    return {
+        "object": object,
+        "prompted": list(known.frames),
+        "edited": where(lambda mask: mask.source == "edited"),
+        "imported": where(lambda mask: mask.source == "imported"),
+        "visible": ranges(where(lambda mask: mask.area > 0)),
+        "computed": ranges([mask.frame for mask in masks]),
+        "accepted": ranges(where(lambda mask: mask.state == "accepted")),
+        "rejected": ranges(where(lambda mask: mask.state == "rejected")),
+        "stale": ranges([mask.frame for mask, old in zip(masks, stale, strict=True) if old]),
+        "confidence": review.percent(sure, video.frames),
+        "suspicion": review.percent(doubts, video.frames),
+    }
+
+
+def unreviewed(project: Project, video: int, object: int | None = None) -> list[review.Suspect]:
+    """Return how suspicious every unreviewed mask of a video (of one object) is."""
+    need_video(project, video)
+    if object is not None:
+        need_object(project, video, object, unlocked=False)
+    found: list[review.Suspect] = []
+    with project.store.lock:
+        for known in project.objects(video):
+            if object is not None and known.id != object:
+                continue
+            around = project.anchors(video, known.id)
+            masks = list(project.masks(video, known.id, pixels=False))
+            states: dict[int, MaskInfo] = {mask.frame: mask for mask in masks}
+            scored = review.suspects(masks, [is_stale(mask, around) for mask in masks])
+            found += [one for one in scored if states[one.frame].state == "unreviewed"]
+    return found
+
+
+def ranking(project: Project, video: int, *, limit: int = 50, object: int | None = None) -> dict[str, Any]:
+    """The frames most likely to be wrong among those not reviewed, worst first."""
+    found = review.worst(unreviewed(project, video, object), limit=limit)
+    share = round(project.share_reviewed(video), 4)
+    return {"frames": [one.to_json() for one in found], "share_reviewed": share}
+
+
+def following(project: Project, video: int, *, frame: int | None = None, object: int | None = None) -> dict[str, Any]:
+    """The frame to look at next: the worst unreviewed one, not the one that is being looked at if there is another."""
+    found = unreviewed(project, video, object)
+    others = [one for one in found if one.frame != frame] or found
+    best = review.worst(others, limit=1)
+    share = {"share_reviewed": round(project.share_reviewed(video), 4)}
+    if not best:
+        return {"frame": None, "object": None, "suspicion": 0.0, "reasons": [], **share}
+    return {**best[0].to_json(), **share}
