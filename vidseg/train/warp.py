@@ -30,13 +30,25 @@ class Waves:
     phase: np.ndarray
 
 
-def wander(rng: np.random.Generator, frames: int, dims: int, *, speed: float) -> np.ndarray:
-    """(T, `dims`) smooth curves that start at 0: a drift of about `speed` a frame, a slow swing and a little shake."""
+def wander(
+    rng: np.random.Generator,
+    frames: int,
+    dims: int,
+    *,
+    speed: float | np.ndarray,
+    lead: tuple[int, ...] = (),
+) -> np.ndarray:
+    """(*`lead`, T, `dims`) smooth curves that start at 0: a drift of about `speed` a frame, a slow swing, a little shake.
+
+    `speed` is one number or has the shape `lead`.
+    """
+    shape = (*lead, 1, dims)
+    pace = np.asarray(speed, dtype=float)[..., None, None]
     time = np.arange(frames)[:, None]
-    drift = rng.normal(0, speed, dims) * time
-    swing, rate, phase = rng.normal(0, speed, dims), rng.uniform(0.3, 1.3, dims), rng.uniform(0, 2 * np.pi, dims)
-    curve = drift + swing * (np.sin(rate * time + phase) - np.sin(phase))
-    curve[1:] += rng.normal(0, 0.1 * speed, (frames - 1, dims))
+    drift, swing = rng.normal(0, 1, shape) * pace, rng.normal(0, 1, shape) * pace
+    rate, phase = rng.uniform(0.3, 1.3, shape), rng.uniform(0, 2 * np.pi, shape)
+    curve = drift * time + swing * (np.sin(rate * time + phase) - np.sin(phase))
+    curve[..., 1:, :] += rng.normal(0, 0.1, (*lead, frames - 1, dims)) * pace
     return curve
 
 
@@ -48,32 +60,29 @@ def affine(
     angle: np.ndarray,
     stretch: np.ndarray,
     shear: np.ndarray,
-    flip: bool = False,
+    flip: bool | np.ndarray = False,
 ) -> np.ndarray:
-    """(T, 2, 3) matrices that take source pixels to frame pixels.
+    """(..., T, 2, 3) matrices that take source pixels to frame pixels.
 
     Args:
-        centre: (T, 2) where the anchor lands, x and y in the frame.
-        anchor: (2,) the fixed point in the source.
-        scale: (T,) frame pixels per source pixel; angle: (T,) radians; stretch: (T,) log of the aspect change;
-        shear: (T,) x per y; flip: mirror the source left to right first.
+        centre: (..., T, 2) where the anchor lands, x and y in the frame.
+        anchor: (..., 2) the fixed point in the source.
+        scale: (..., T) frame pixels per source pixel; angle: (..., T) radians; stretch: (..., T) log of the aspect
+        change; shear: (..., T) x per y; flip: (...) mirror the source left to right first.
     """
     cos, sin = np.cos(angle), np.sin(angle)
     wide, high = scale * np.exp(0.5 * stretch), scale * np.exp(-0.5 * stretch)
-    wide_signed = -wide if flip else wide
-    linear = np.empty((len(scale), 2, 2))
-    linear[:, 0, 0] = cos * wide_signed
-    linear[:, 0, 1] = cos * shear * wide - sin * high
-    linear[:, 1, 0] = sin * wide_signed
-    linear[:, 1, 1] = sin * shear * wide + cos * high
-    shift = centre - linear @ np.asarray(anchor, dtype=float)
-    return np.concatenate([linear, shift[:, :, None]], axis=2)
+    mirrored = np.where(np.asarray(flip)[..., None], -wide, wide)
+    rows = [cos * mirrored, cos * shear * wide - sin * high, sin * mirrored, sin * shear * wide + cos * high]
+    linear = np.stack(np.broadcast_arrays(*rows), axis=-1).reshape(*scale.shape, 2, 2)
+    shift = centre - (linear @ np.asarray(anchor, dtype=float)[..., None, :, None])[..., 0]
+    return np.concatenate([linear, shift[..., None]], axis=-1)
 
 
 def invert(matrices: np.ndarray) -> np.ndarray:
-    """(T, 2, 3) inverses of (T, 2, 3) affine matrices."""
-    linear = np.linalg.inv(matrices[:, :, :2])
-    return np.concatenate([linear, -linear @ matrices[:, :, 2:]], axis=2)
+    """(..., 2, 3) inverses of (..., 2, 3) affine matrices."""
+    linear = np.linalg.inv(matrices[..., :2])
+    return np.concatenate([linear, -linear @ matrices[..., 2:]], axis=-1)
 
 
 def waves(
