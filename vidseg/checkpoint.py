@@ -25,7 +25,7 @@ from torch import Tensor
 from vidseg.errors import ConfigError, WeightsError
 from vidseg.model.config import PRESETS, Sam2Config
 
-__all__ = ["Checkpoint", "official_names", "read_checkpoint", "read_tensors", "write_checkpoint"]
+__all__ = ["Checkpoint", "official_name", "official_names", "read_checkpoint", "read_tensors", "write_checkpoint"]
 
 _FORMAT = "vidseg-1"
 
@@ -92,7 +92,7 @@ def official_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if points is not None:  # one table of four rows there, four tables of one row here
         for row in range(len(points)):
             tensors[f"sam_prompt_encoder.point_embeddings.{row}.weight"] = points[row : row + 1]
-    return {_official_name(key): tensor for key, tensor in tensors.items()}
+    return {official_name(key): tensor for key, tensor in tensors.items()}
 
 
 def _times(factor: int, offset: int, template: str) -> Callable[[re.Match[str]], str]:
@@ -151,7 +151,8 @@ HUB_KEYS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 """Hugging Face keys -> official keys: every rule is applied in order with `re.sub`."""
 
 
-def _official_name(key: str) -> str:
+def official_name(key: str) -> str:
+    """Return the official name of a tensor of the Hugging Face layout."""
     for pattern, replacement in HUB_KEYS:
         key = re.sub(pattern, replacement, key)
     return key

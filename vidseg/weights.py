@@ -25,7 +25,7 @@ from vidseg.model.vit import VIT_PRESETS, ImageEncoderViT
 from vidseg.processor import choose_device, computes_bfloat16
 from vidseg.registry import RELEASES, SHIPPED, shipped_path, unknown_model
 
-__all__ = ["load_image_encoder", "load_model", "preferred_dtype", "save_model"]
+__all__ = ["choose_dtype", "load_image_encoder", "load_model", "preferred_dtype", "save_model"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SUFFIXES = (".pt", ".pth", ".safetensors")
@@ -61,7 +61,7 @@ def load_model(
     if checkpoint is not None and name_or_path in RELEASES and found.config.name != name_or_path:
         raise WeightsError(f"{path} holds {found.config.name}, not {name_or_path}; leave the model's name out")
     config = found.config if image_size is None else replace(found.config, image_size=image_size)
-    chosen_dtype = _choose_dtype(dtype, config, chosen_device)
+    chosen_dtype = choose_dtype(dtype, config, chosen_device)
     model = _build(path, replace(found, config=config))
     return model.to(device=chosen_device, dtype=chosen_dtype)
 
@@ -89,6 +89,22 @@ def preferred_dtype(config: Sam2Config, device: torch.device) -> torch.dtype:
     if device.type == "cpu" and large and computes_bfloat16():
         return torch.bfloat16
     return torch.float32
+
+
+def choose_dtype(dtype: str | torch.dtype, config: Sam2Config, device: torch.device) -> torch.dtype:
+    """Resolve a number format by name; "auto" is `preferred_dtype`. Warns of bfloat16 where the CPU has to emulate it.
+
+    Raises:
+        ConfigError: a format that models are not run in.
+    """
+    if dtype == "auto":
+        return preferred_dtype(config, device)
+    chosen = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if chosen is None or chosen not in _DTYPES.values():
+        raise ConfigError(f"unknown dtype {str(dtype)!r}; expected auto, {', '.join(_DTYPES)}")
+    if chosen == torch.bfloat16 and device.type == "cpu" and not computes_bfloat16():
+        warnings.warn("this processor does not compute bfloat16 natively: expect to wait; use float32", stacklevel=3)
+    return chosen
 
 
 def load_image_encoder(path: str | os.PathLike[str]) -> ImageEncoderViT:
@@ -138,17 +154,6 @@ def _only_checkpoint_in(folder: Path) -> Path:
         listed = f"{len(files)} checkpoints ({', '.join(path.name for path in files)})" if files else "no checkpoint"
         raise WeightsError(f"folder {folder} holds {listed}; give the path of one .pt or .safetensors file")
     return files[0]
-
-
-def _choose_dtype(dtype: str | torch.dtype, config: Sam2Config, device: torch.device) -> torch.dtype:
-    if dtype == "auto":
-        return preferred_dtype(config, device)
-    chosen = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if chosen is None or chosen not in _DTYPES.values():
-        raise ConfigError(f"unknown dtype {str(dtype)!r}; expected auto, {', '.join(_DTYPES)}")
-    if chosen == torch.bfloat16 and device.type == "cpu" and not computes_bfloat16():
-        warnings.warn("this processor does not compute bfloat16 natively: expect to wait; use float32", stacklevel=3)
-    return chosen
 
 
 def _build(path: Path, checkpoint: Checkpoint) -> Sam2:

@@ -23,6 +23,7 @@ __all__ = ["VERBS", "UsageError", "build_parser", "main"]
 VERBS: tuple[str, ...] = (
     "track",
     "image",
+    "eval",
     "models",
     "bench",
     "train",
