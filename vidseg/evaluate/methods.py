@@ -90,20 +90,20 @@ class SavedMasks:
 
         Raises DataError if a scored frame's file is missing, or holds an object that the task does not know.
         """
-        place = self.folder / task.video.name
+        for frame in sorted({frame for object_id in task.objects for frame in task.counted(object_id)}):
+            yield frame, self.read(task, frame)
+
+    def read(self, task: Task, frame: int) -> np.ndarray:
+        """Return the (O, H, W) bool masks of one frame. Raises as `follow`."""
+        place, name = self.folder / task.video.name, f"{task.video.stems[frame]}.png"
         if not place.is_dir():
             raise DataError(
-                f"{place} is missing: no masks for the sequence {task.video.name}; use --sequences to leave it out"
+                f"{place} is missing: no masks for sequence {task.video.name}; --sequences chooses which are scored"
             )
-        for frame in sorted({frame for object_id in task.objects for frame in task.counted(object_id)}):
-            name = f"{task.video.stems[frame]}.png"
-            yield frame, self._by_object(place, task, name) if task.protocol.overlapping else _split(place / name, task)
-
-    def _by_object(self, place: Path, task: Task, name: str) -> np.ndarray:
         folders = [place / task.name(object_id) for object_id in task.objects]
-        if not any(folder.is_dir() for folder in folders):
-            return _split(place / name, task)
-        return np.stack([palette.read_index(folder / name) > 0 for folder in folders])
+        if task.protocol.overlapping and any(folder.is_dir() for folder in folders):
+            return np.stack([palette.read_index(folder / name) > 0 for folder in folders])
+        return _split(place / name, task)
 
 
 @dataclass(frozen=True, eq=False)

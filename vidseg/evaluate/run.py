@@ -6,23 +6,18 @@ run with the same settings goes on where the first stopped. Only one frame's mas
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from vidseg.errors import ConfigError, DataError
-from vidseg.evaluate import metrics, user
+from vidseg.evaluate import user
 from vidseg.evaluate.data import Dataset, open_dataset
-from vidseg.evaluate.methods import Answer, Method, Tracker
+from vidseg.evaluate.interactive import correct
+from vidseg.evaluate.methods import Method, Tracker
+from vidseg.evaluate.output import Output
 from vidseg.evaluate.protocols import Task, find_protocol
-from vidseg.evaluate.results import ObjectResult, Results, SequenceResult
-from vidseg.masks import palette
-from vidseg.masks.files import replacing
+from vidseg.evaluate.results import Results, SequenceResult
+from vidseg.evaluate.scoring import score_answers
 from vidseg.types import Prompt
 
 if TYPE_CHECKING:
@@ -67,17 +62,25 @@ def each(
     prompt: str = "mask",
     protocol: str = "auto",
     seed: int = 0,
+    corrections: int = 0,
     output: Output | None = None,
 ) -> Iterator[SequenceResult]:
-    """Score sequence by sequence; what `output` already holds is read instead of computed. Arguments as in `run`."""
+    """Score sequence by sequence; what `output` already holds is read instead of computed.
+
+    With `corrections` a simulated user corrects so many masks of each sequence by a click (see `interactive`); the
+    method is then a `Tracker` with `corrected`. Other arguments as in `run`.
+    """
     method = as_method(method)
     rules = find_protocol(protocol, dataset)
     for video in dataset.videos:
         found = output.finished(video.name) if output else None
         if found is None:
             task = Task(video, rules)
-            answers = method.follow(task, prompts_of(task, prompt, seed=seed))
-            found = score_answers(task, answers, output=output)
+            prompts = prompts_of(task, prompt, seed=seed)
+            if corrections:
+                found = correct(method, task, prompts, corrections=corrections, seed=seed, output=output)
+            else:
+                found = score_answers(task, method.follow(task, prompts), output=output)
             if output:
                 output.finish(found)
         yield found
@@ -95,114 +98,3 @@ def prompts_of(task: Task, kind: str, *, seed: int = 0) -> list[Prompt]:
         mask = task.truth(frame)[0][place]
         prompts.append(user.prompt(kind, object_id, frame, mask, key=task.video.name, seed=seed))
     return prompts
-
-
-def score_answers(task: Task, answers: Iterable[Answer], *, output: Output | None = None) -> SequenceResult:
-    """Score a method's answers on the frames that count; frames without an answer are empty masks.
-
-    The time is the method's alone: neither scoring nor writing masks counts.
-
-    Raises DataError if the answers are of another size than the labels.
-    """
-    counted = {object_id: set(task.counted(object_id)) for object_id in task.objects}
-    open_frames = sorted(set().union(*counted.values()))
-    scores: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    frames, seconds = 0, 0.0
-    for frame, masks, spent in _timed(answers):
-        frames, seconds = frames + 1, seconds + spent
-        if frame in open_frames:
-            scores[frame] = _score(task, frame, masks, counted)
-        if output:
-            output.write(task, frame, masks)
-    for frame in open_frames:
-        if frame not in scores:
-            truth, _ = task.truth(frame)
-            scores[frame] = _score(task, frame, np.zeros_like(truth), counted)
-    objects = []
-    for place, object_id in enumerate(task.objects):
-        mine = tuple(sorted(counted[object_id]))
-        j, f = (tuple(float(scores[frame][which][place]) for frame in mine) for which in (0, 1))
-        objects.append(ObjectResult(task.name(object_id), mine, j, f))
-    return SequenceResult(task.video.name, tuple(objects), frames, seconds)
-
-
-def _score(task: Task, frame: int, masks: np.ndarray, counted: Mapping[int, set[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """J and F (O,) of one frame; nan for objects that do not count there."""
-    truth, void = task.truth(frame)
-    if masks.shape != truth.shape:
-        raise DataError(
-            f"sequence {task.video.name}, frame {task.video.stems[frame]}: the masks are "
-            f"{masks.shape[2]}x{masks.shape[1]} pixels, the labels "
-            f"{truth.shape[2]}x{truth.shape[1]}; expected the same size"
-        )
-    j, f = np.full(len(masks), np.nan), np.full(len(masks), np.nan)
-    for place, object_id in enumerate(task.objects):
-        if frame in counted[object_id]:
-            j[place] = metrics.region(masks[place], truth[place], void)
-            f[place] = metrics.boundary(masks[place], truth[place], void)
-    return j, f
-
-
-def _timed(answers: Iterable[Answer]) -> Iterator[tuple[int, np.ndarray, float]]:
-    iterator = iter(answers)
-    while True:
-        started = time.perf_counter()
-        answer = next(iterator, None)
-        if answer is None:
-            return
-        yield (*answer, time.perf_counter() - started)
-
-
-@dataclass(frozen=True)
-class Output:
-    """The folder of an evaluation: `settings.json`, `masks/SEQUENCE/*.png`, `scores/SEQUENCE.json`.
-
-    `keeps_masks` is false where the masks that are scored lie in a folder already.
-    """
-
-    folder: Path
-    keeps_masks: bool = True
-
-    def claim(self, settings: Mapping[str, Any]) -> None:
-        """Note the settings, or check that they are those of the results already here.
-
-        Raises ConfigError if the folder holds the results of other settings.
-        """
-        path, settings = self.folder / "settings.json", json.loads(json.dumps(settings))
-        if path.exists():
-            before = json.loads(path.read_text(encoding="utf-8"))
-            changed = [key for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
-            if changed:
-                key = changed[0]
-                raise ConfigError(
-                    f"{self.folder} holds results of other settings ({key} was {before.get(key)!r}, now "
-                    f"{settings.get(key)!r}); give another --out, or delete the folder"
-                )
-            return
-        with replacing(path) as file:
-            file.write(json.dumps(settings, indent=2) + "\n")
-
-    def masks_of(self, name: str) -> Path:
-        """Where the masks of a sequence are written."""
-        return self.folder / "masks" / name
-
-    def finished(self, name: str) -> SequenceResult | None:
-        """The kept result of a sequence, or None if it was not finished."""
-        path = self.folder / "scores" / f"{name}.json"
-        return SequenceResult.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-
-    def finish(self, result: SequenceResult) -> None:
-        """Keep the scores of a sequence, after which it counts as finished."""
-        with replacing(self.folder / "scores" / f"{result.name}.json") as file:
-            file.write(json.dumps(result.to_json()) + "\n")
-
-    def write(self, task: Task, frame: int, masks: np.ndarray) -> None:
-        """Write the (O, H, W) masks of a frame: one index PNG, or one PNG an object where objects may overlap."""
-        if not self.keeps_masks:
-            return
-        place, name = self.masks_of(task.video.name), f"{task.video.stems[frame]}.png"
-        if task.protocol.overlapping:
-            for object_id, mask in zip(task.objects, masks, strict=True):
-                palette.write_index(place / task.name(object_id) / name, mask.astype(np.uint8))
-        else:
-            palette.write_index(place / name, palette.merge(masks, task.objects))
