@@ -158,6 +158,12 @@ class _Run:
 
     def _sweep_all(self, sweeps: Sequence[Sweep]) -> None:
         """Do all sweeps, or what a checkpoint leaves of them."""
+        if self.video.known_length and self.checkpoint is None:
+            for prompt in self.job.prompts:
+                try:
+                    self.video[prompt.frame]
+                except VideoError:
+                    raise self._unusable(prompt.frame) from None
         with ExitStack() as stack:
             # In order of time the overlay is drawn along the way; otherwise when all masks are there.
             if self.job.overlay and self.checkpoint is None and len(sweeps) == 1 and not sweeps[0].reverse:
@@ -170,6 +176,8 @@ class _Run:
                         continue
                     todo, state = todo.left_after(self.checkpoint.frame), self.checkpoint.state
                     self.done -= len(todo.order())
+                    if not todo.order():
+                        continue
                 self._sweep(number, todo, state)
 
     def _sweep(self, number: int, todo: Sweep, state: TrackerState | None) -> None:
@@ -222,13 +230,16 @@ class _Run:
             end = frame if isinstance(frame, int) else frame.index
             for index in range(due, end, step):
                 if index in prompted:
-                    raise VideoError(
-                        f"frame {index} of {self.video.name} has a prompt but cannot be decoded; prompt another frame"
-                    )
+                    raise self._unusable(index)
                 yield index, None
             if isinstance(frame, Frame):
                 yield end, frame
             due = end + step
+
+    def _unusable(self, frame: int) -> VideoError:
+        return VideoError(
+            f"frame {frame} of {self.video.name} has a prompt but cannot be decoded; prompt another frame"
+        )
 
     def _write(self, todo: Sweep, index: int, frame: Frame | None, result: TrackResult | None) -> None:
         """Keep the result on a frame: mask file, journal, overlay. Done by the worker."""

@@ -1,0 +1,330 @@
+"""A run from source to files: right, the same after every way of being stopped, nothing left of one that cannot be."""
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vidseg.run as run_module
+from vidseg.errors import ConfigError, PromptError, VideoError, VidsegError
+from vidseg.job import Job
+from vidseg.masks import palette
+from vidseg.run import run_job
+from vidseg.scene import write_scene
+from vidseg.tracker import track
+from vidseg.tracks import read_tracks
+from vidseg.types import Click, Frame, Prompt
+from vidseg.video import open_video
+
+PROMPTS = (Prompt(1, 6, (Click(40.0, 40.0),)), Prompt(2, 9, (Click(90.0, 30.0),)), Prompt(1, 14, (Click(50.0, 45.0),)))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Everything in a folder but the video, by name."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".mp4")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def do(model, clip, folder, *, prompts=PROMPTS, resume=False, overwrite=False, progress=None, notice=None, **asked):
+    with open_video(clip) as video:
+        return run_job(
+            model,
+            video,
+            Job(folder, prompts, **asked),
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+            notice=notice,
+        )
+
+
+def exclusive(result):
+    """The index mask of a result: where objects overlap, the larger logit wins."""
+    logits = result.full_logits().numpy()
+    ids = np.array([0, *result.ids], np.uint8)
+    return ids[np.where((logits > 0).any(0), logits.argmax(0) + 1, 0)]
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_the_files_hold_what_track_yields(tiny_model, clip, tmp_path, direction):
+    summary = do(tiny_model, clip, tmp_path / "out", direction=direction)
+    with open_video(clip) as video:
+        results = {r.frame: r for r in track(tiny_model, video, PROMPTS, reverse=direction == "reverse")}
+        assert len(open_video(tmp_path / "out" / "overlay.mp4")) == len(video) == 24
+    tracks = read_tracks(tmp_path / "out" / "tracks.json")
+    assert [found.frame for found in tracks.frames] == list(range(24))
+    assert len(results) == (18 if direction == "forward" else 15)
+    for found in tracks.frames:
+        index = palette.read_index(tmp_path / "out" / "masks" / f"{found.frame:05d}.png")
+        expected = exclusive(results[found.frame]) if found.frame in results else np.zeros((80, 128), np.uint8)
+        np.testing.assert_array_equal(index, expected)
+        np.testing.assert_array_equal(found.index((80, 128)), index)
+        assert len(found.objects) == (2 if found.frame in results else 0)
+    assert (summary.frames, summary.objects, summary.skipped) == (24, 2, 0)
+    assert sorted(item.name for item in (tmp_path / "out").iterdir()) == ["masks", "overlay.mp4", "tracks.json"]
+
+
+def test_both_ways_join_the_two_directions(tiny_model, clip, tmp_path):
+    for direction in ("forward", "reverse", "both"):
+        do(tiny_model, clip, tmp_path / direction, prompts=PROMPTS[:1], direction=direction, overlay=False)
+    both, forward, reverse = (files(tmp_path / direction) for direction in ("both", "forward", "reverse"))
+    for frame in range(24):
+        name = f"masks/{frame:05d}.png"
+        assert both[name] == (forward if frame >= 6 else reverse)[name]
+
+
+def test_both_ways_masks_and_records_agree_where_two_sweeps_meet(tiny_model, clip, tmp_path):
+    do(tiny_model, clip, tmp_path, direction="both", overlay=False)
+    met = 0
+    for found in read_tracks(tmp_path / "tracks.json").frames:
+        index = palette.read_index(tmp_path / "masks" / f"{found.frame:05d}.png")
+        assert [o.id for o in found.objects] == [1, 2]
+        np.testing.assert_array_equal(found.index((80, 128)), index)
+        met += 6 <= found.frame < 9 and {1, 2} <= set(np.unique(index))
+    assert met == 3
+
+
+def test_the_range_limits_everything(tiny_model, clip, tmp_path):
+    summary = do(tiny_model, clip, tmp_path, start=5, stop=16)
+    assert summary.frames == 11
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [f"{n:05d}.png" for n in range(5, 16)]
+    assert len(open_video(tmp_path / "overlay.mp4")) == 11
+
+
+@pytest.mark.parametrize("direction", ["forward", "both"])
+def test_a_run_killed_at_many_moments_ends_as_if_it_had_not_been(
+    tiny_checkpoint, tiny_model, clip, tmp_path, direction
+):
+    kills = "1,2,0.03,4,0.12,11,12,0.06,0.09,19,27,28"
+    program = Path(__file__).with_name("interrupted_run.py")
+    command = [sys.executable, program, clip, tiny_checkpoint, tmp_path / "killed", direction, kills]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 8
+    do(tiny_model, clip, tmp_path / "whole", direction=direction, start=2)
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+    count = len(open_video(tmp_path / "whole" / "overlay.mp4"))
+    assert len(open_video(tmp_path / "killed" / "overlay.mp4")) == count == 22
+
+
+def stop_at(frame, error):
+    def progress(done, total):
+        if done == frame:
+            raise error
+
+    return progress
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tiny_model, clip, tmp_path):
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted after \d+ of 24 frames; .* --resume goes on"):
+        do(tiny_model, clip, tmp_path / "a", progress=stop_at(9, KeyboardInterrupt()))
+    assert not (tmp_path / "a" / "tracks.json").exists()
+    seen = []
+    do(tiny_model, clip, tmp_path / "a", resume=True, progress=lambda done, total: seen.append((done, total)))
+    assert 9 <= seen[0][0] <= 14 and seen[-1] == (24, 24)
+    do(tiny_model, clip, tmp_path / "b")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def full_after(count, path, monkeypatch):
+    """Let the disk be full when `count` masks are written."""
+    real, left = palette.write_index, [count]
+
+    def write_index(target, index):
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        left[0] -= 1
+        real(target, index)
+
+    monkeypatch.setattr(palette, "write_index", write_index)
+    return left
+
+
+def test_a_full_disk_keeps_what_is_done_and_the_run_goes_on_later(tiny_model, clip, tmp_path, monkeypatch):
+    left = full_after(7, tmp_path, monkeypatch)
+    with pytest.raises(
+        VidsegError, match=r"00007\.png: No space left on device; stopped after 7 of 24 frames, .* --resume"
+    ):
+        do(tiny_model, clip, tmp_path / "a")
+    for path in (tmp_path / "a" / "masks").iterdir():
+        assert palette.read_index(path).shape == (80, 128)
+    left[0] = 1000
+    do(tiny_model, clip, tmp_path / "a", resume=True)
+    do(tiny_model, clip, tmp_path / "b")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_nothing(tiny_model, clip, tmp_path, monkeypatch):
+    full_after(0, tmp_path, monkeypatch)
+    with pytest.raises(OSError, match="No space left"):
+        do(tiny_model, clip, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_masks_that_a_power_cut_emptied_are_written_again(tiny_model, clip, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        do(tiny_model, clip, tmp_path / "a", progress=stop_at(9, KeyboardInterrupt()))
+    (tmp_path / "a" / "masks" / "00007.png").write_bytes(b"")
+    (tmp_path / "a" / "masks" / "00003.png").unlink()
+    do(tiny_model, clip, tmp_path / "a", resume=True)
+    do(tiny_model, clip, tmp_path / "b")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_a_finished_run_is_not_done_again_but_its_overlay_can_be_added(tiny_model, clip, tmp_path):
+    do(tiny_model, clip, tmp_path, overlay=False)
+    before = files(tmp_path)
+    seen = []
+    summary = do(tiny_model, clip, tmp_path, resume=True, progress=lambda *_: seen.append(1))
+    assert (summary.frames, seen) == (24, [])
+    assert files(tmp_path) == before
+    assert len(open_video(tmp_path / "overlay.mp4")) == 24
+
+
+def test_results_are_not_overwritten_unless_told_so(tiny_model, clip, tmp_path):
+    do(tiny_model, clip, tmp_path, stop=16)
+    with pytest.raises(ConfigError, match="already holds a finished run; give --overwrite to replace it"):
+        do(tiny_model, clip, tmp_path)
+    do(tiny_model, clip, tmp_path, prompts=PROMPTS[:2], stop=12, overwrite=True)
+    assert len(list((tmp_path / "masks").iterdir())) == 12
+    with pytest.raises(KeyboardInterrupt):
+        do(tiny_model, clip, tmp_path, overwrite=True, progress=stop_at(3, KeyboardInterrupt()))
+    with pytest.raises(ConfigError, match=r"an unfinished run \(continue it with --resume\)"):
+        do(tiny_model, clip, tmp_path)
+
+
+def test_a_folder_that_is_somebody_elses_is_left_alone(tiny_model, clip, tmp_path):
+    (tmp_path / "masks").mkdir()
+    for how in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(ConfigError, match="masks is in the way and no vidseg run made it"):
+            do(tiny_model, clip, tmp_path, **how)
+    assert [item.name for item in tmp_path.iterdir()] == ["masks"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompts": PROMPTS[:2]}, "had another set of prompts"),
+        ({"stop": 20}, r"had another stop \(24, now 20\)"),
+        ({"direction": "both"}, r"another direction \(forward, now both\)"),
+    ],
+)
+@pytest.mark.parametrize("finished", [False, True])
+def test_another_job_is_not_resumed(tiny_model, clip, tmp_path, change, message, finished):
+    if finished:
+        do(tiny_model, clip, tmp_path, overlay=False)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            do(tiny_model, clip, tmp_path, overlay=False, progress=stop_at(3, KeyboardInterrupt()))
+    before = files(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        do(tiny_model, clip, tmp_path, resume=True, **change)
+    assert files(tmp_path) == before
+
+
+def test_another_source_is_not_resumed(tiny_model, clip, scene, tmp_path):
+    do(tiny_model, clip, tmp_path / "out", overlay=False)
+    other = write_scene(scene, tmp_path / "clip.mp4", frames=25)
+    with pytest.raises(ConfigError, match="had another content of the source"):
+        do(tiny_model, other, tmp_path / "out", stop=24, resume=True)
+
+
+@pytest.mark.parametrize("name", ["job.json", "checkpoint.json"])
+def test_a_damaged_run_says_so(tiny_model, clip, tmp_path, name):
+    with pytest.raises(KeyboardInterrupt):
+        do(tiny_model, clip, tmp_path, progress=stop_at(3, KeyboardInterrupt()))
+    (tmp_path / "unfinished" / name).write_text("{")
+    with pytest.raises(ConfigError, match=f"{name} (cannot be read|is damaged) .* give --overwrite to start again"):
+        do(tiny_model, clip, tmp_path, resume=True)
+
+
+def test_a_frame_that_cannot_be_decoded_is_blank_and_told(tiny_model, scene, tmp_path):
+    folder = write_scene(scene, tmp_path / "frames", frames=8)
+    (folder / "00005.png").write_bytes((folder / "00005.png").read_bytes()[:900])
+    (folder / "00007.png").write_bytes((folder / "00007.png").read_bytes()[:900])
+    told = []
+    asked = (Prompt(1, 1, (Click(40.0, 40.0),)), Prompt(2, 2, (Click(90.0, 30.0),)))
+    for direction in ("forward", "reverse", "both"):
+        out = tmp_path / direction
+        summary = do(tiny_model, folder, out, prompts=asked, direction=direction, notice=told.append)
+        assert (summary.frames, summary.skipped) == (8, 2)
+        frames = read_tracks(out / "tracks.json").frames
+        assert [bool(found.skipped) for found in frames] == [n in (5, 7) for n in range(8)]
+        assert not palette.read_index(out / "masks" / "00005.png").any()
+        assert len(open_video(out / "overlay.mp4")) == 6
+    assert all("0000" in message for message in told) and len(told) >= 6
+
+
+def test_a_prompt_on_a_frame_that_cannot_be_decoded_is_refused(tiny_model, scene, tmp_path):
+    folder = write_scene(scene, tmp_path / "frames", frames=4)
+    (folder / "00002.png").write_bytes((folder / "00002.png").read_bytes()[:900])
+    with pytest.raises(VideoError, match="frame 2 of frames has a prompt but cannot be decoded; prompt another frame"):
+        do(tiny_model, folder, tmp_path / "out", prompts=(Prompt(1, 2, (Click(40.0, 40.0),)),), notice=print)
+
+
+class Stream:
+    """A live source: length unknown, ends when somebody has had enough."""
+
+    name, path, size, fps, known_length = "camera 0", None, (80, 128), 25.0, False
+
+    def __init__(self, scene, count, error=None):
+        self.frames_left, self.error = [scene.draw(n)[0] for n in range(count)], error
+
+    def frames(self, start=0, stop=None, *, reverse=False, on_error=None):
+        yield from self.frames_left[start:stop]
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt()])
+def test_a_stream_is_tracked_until_it_ends_or_is_stopped(tiny_model, scene, tmp_path, error):
+    prompts = (Prompt(1, 2, (Click(40.0, 40.0),)), Prompt(2, 5, (Click(90.0, 30.0),)))
+    summary = run_job(tiny_model, Stream(scene, 9, error), Job(tmp_path, prompts))
+    assert (summary.frames, summary.objects) == (9, 2)
+    frames = read_tracks(tmp_path / "tracks.json").frames
+    assert [len(found.objects) for found in frames] == [0, 0, 1, 1, 1, 2, 2, 2, 2]
+    assert len(open_video(tmp_path / "overlay.mp4")) == 9
+
+
+def test_a_stream_cannot_be_resumed(tiny_model, scene, tmp_path):
+    with pytest.raises(ConfigError, match="camera 0 is a stream and cannot be resumed"):
+        run_job(tiny_model, Stream(scene, 3), Job(tmp_path, PROMPTS), resume=True)
+
+
+def test_a_bug_in_the_model_leaves_nothing_and_is_not_hidden(tiny_model, clip, tmp_path, monkeypatch):
+    def broken(*args, **options):
+        raise PromptError("the first frame fails")
+        yield
+
+    monkeypatch.setattr(run_module, "sweep", broken)
+    with pytest.raises(PromptError, match="the first frame fails"):
+        do(tiny_model, clip, tmp_path / "out", prompts=(Prompt(1, 0, (Click(40.0, 40.0),)),))
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_kept_of_frames_that_are_written(tiny_model, scene, tmp_path, monkeypatch):
+    """At no time are there more frames than the two queues and the three threads hold."""
+    alive, most = set(), [0]
+
+    class Counted(np.ndarray):
+        def __del__(self):
+            alive.discard(id(self))
+
+    def frames(self, start=0, stop=None, **_):
+        for n in range(60):
+            image = scene.draw(n % 4)[0].image.view(Counted)
+            alive.add(id(image))
+            most[0] = max(most[0], len(alive))
+            frame = Frame(n, n / 25, image)
+            del image
+            yield frame
+            del frame
+
+    monkeypatch.setattr(Stream, "frames", frames)
+    run_job(tiny_model, Stream(scene, 0), Job(tmp_path, (Prompt(1, 0, (Click(40.0, 40.0),)),), overlay=False))
+    assert json.loads((tmp_path / "tracks.json").read_text())["frames"][-1]["frame"] == 59
+    assert 1 < most[0] <= 16
