@@ -98,6 +98,8 @@ Annotations = Annotation | Iterable[Annotation]
 def checked(annotations: Annotations) -> tuple[Annotation, ...]:
     """Return annotations with canonical run lengths and without empty masks, as writers want them.
 
+    Characters that cannot be printed become spaces in names and categories.
+
     Raises MaskFormatError naming the video, object and frame if ids, names, frames or sizes make no sense.
     """
     videos = (annotations,) if isinstance(annotations, Annotation) else tuple(annotations)
@@ -142,7 +144,7 @@ def _checked(annotation: Annotation) -> Annotation:
 def _checked_track(track: Track, annotation: Annotation, where: str) -> Track:
     if isinstance(track.id, bool) or not isinstance(track.id, (int, np.integer)) or track.id < 1:
         raise MaskFormatError(f"{where} has the object id {track.id!r}; ids are whole numbers from 1")
-    for frame in track.frames():
+    for frame in {*track.masks, *track.boxes, *track.scores}:
         if not 0 <= frame < annotation.frames:
             raise MaskFormatError(
                 f"{where}, object {track.id}: frame {frame} is outside the {annotation.frames} frames "
@@ -156,8 +158,22 @@ def _checked_track(track: Track, annotation: Annotation, where: str) -> Track:
             raise MaskFormatError(f"{where}, object {track.id}, frame {frame}: {error}") from None
         if rle.area(mask):
             masks[frame] = mask
-    boxes = {frame: box for frame, box in track.boxes.items() if frame not in masks}
-    return replace(track, id=int(track.id), category=track.category or CATEGORY, masks=masks, boxes=boxes)
+    numbers = [*track.scores.values(), *(n for box in track.boxes.values() for n in box)]
+    if not np.isfinite(np.array(numbers, float)).all():
+        raise MaskFormatError(f"{where}, object {track.id}: a score or a box is not a finite number")
+    return replace(
+        track,
+        id=int(track.id),
+        name=_printable(track.name),
+        category=_printable(track.category) or CATEGORY,
+        masks=masks,
+        scores=dict(track.scores),
+        boxes={frame: Box(*box) for frame, box in sorted(track.boxes.items()) if frame not in masks},
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 def check_name(name: str, where: str) -> None:

@@ -27,6 +27,11 @@ PALETTE = _davis_palette()
 PALETTE.setflags(write=False)
 
 
+def hex_colour(id: int) -> str:
+    """Return an id's colour as #rrggbb; past 255 the colours repeat, and none is the background's black."""
+    return "#" + PALETTE[(id - 1) % 255 + 1].tobytes().hex()
+
+
 def write_index(path: str | Path, index: np.ndarray) -> None:
     """Write a (H, W) uint8 index mask as a palette PNG; the file appears whole or not at all.
 

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from .annotation import CATEGORY, Annotation
 
 LOSSES = {
@@ -73,7 +75,7 @@ class Tally:
         self.files = self.masks = self.boxes = 0
         self.lost: Counter[str] = Counter()
 
-    def lose(self, what: str, count: int) -> None:
+    def lose(self, what: str, count: int | np.integer) -> None:
         """Count something that the format cannot hold."""
         self.lost[what] += int(count)
 
