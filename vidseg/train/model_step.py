@@ -8,7 +8,8 @@ that a bank of memories stays one batch of tensors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from vidseg.memory import Memory, MemoryBank, memory_tokens
@@ -68,6 +70,29 @@ class StepConfig:
     chunk: int = 0
     checkpointing: bool = False
     memory: bool = True
+
+
+@contextmanager
+def precision(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
+    """Compute in `dtype` inside (autocast), or in the weights' own precision for None.
+
+    On a CPU attention is then taken as plain products: with native bfloat16 the backward pass of torch's fused kernel
+    took four times as long as in float32, and half of a whole step.
+    """
+    if dtype is None:
+        yield
+        return
+    if device.type != "cpu":
+        with torch.autocast(device.type, dtype=dtype):
+            yield
+        return
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # steers the CPU's plain attention too
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    try:
+        with torch.autocast("cpu", dtype=dtype), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
 def make_batch(
@@ -148,7 +173,11 @@ def run_batch(
 
 
 def fit_input(model: Sam2, batch: Batch) -> Batch:
-    """`batch` at the size the model takes: itself, or resized with images averaged and masks by nearest pixel."""
+    """`batch` at the size the model takes: itself where the model keeps aspect ratios (any multiple of 32 will do),
+    or resized to its square with images averaged and masks by nearest pixel.
+    """
+    if not model.config.square:
+        return batch
     have = tuple(batch.images.shape[-2:])
     size = model.config.input_size((have[0], have[1]))
     if size == have:
