@@ -15,7 +15,7 @@ from vidseg.errors import ConfigError, DataError
 from vidseg.train.clip import Clip, Source
 from vidseg.train.config import SourceConfig, StageConfig, TrainConfig
 from vidseg.train.loader import clips as load_clips
-from vidseg.train.sources import Recipe, Stills, VideoFolders, mixture
+from vidseg.train.sources import Recipe, Scenes, Stills, VideoFolders, mixture
 
 
 def build_source(sources: Sequence[SourceConfig], root: str | Path) -> Source:
@@ -81,8 +81,6 @@ def _source(config: SourceConfig, root: Path) -> Source:
         return _made(Stills, (paths,), config, recipe=_recipe(config))
     if config.kind == "videos":
         return _made(VideoFolders, (paths,), config)
-    from vidseg.train.sources import Scenes
-
     return _made(Scenes, (), config)
 
 
@@ -101,8 +99,9 @@ def _made(make: Callable[..., Source], first: tuple[Any, ...], config: SourceCon
 
 
 def _matching(root: Path, pattern: str) -> list[Path]:
-    """Folders below `root` that match; a pattern without a star stands for itself."""
+    """Folders and packs below `root` that match `pattern`."""
     found = sorted(Path(path) for path in glob.glob(str(root / pattern)))
+    found = [path for path in found if path.is_dir() or path.suffix == ".zip"]
     if not found:
         raise DataError(f"no such data: {root / pattern}; set data_root in the config or with --data-root")
     return found

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from vidseg.model.sam2 import Sam2
 from vidseg.train.clip import Clip, stack
 from vidseg.train.losses import LossConfig
-from vidseg.train.model_step import StepConfig, make_batch, run_batch
+from vidseg.train.model_step import StepConfig, make_batch, precision, run_batch
 from vidseg.train.preview import sheet
 from vidseg.train.user import PromptConfig
 
@@ -77,7 +77,7 @@ def _follow(
     arrays = stack(clips)
     batch = make_batch(arrays, prompts, seed=0, number=0, device=model.device)
     batch = batch._replace(uniform=torch.zeros_like(batch.uniform))  # a click in the middle, not anywhere
-    with torch.autocast(model.device.type, dtype=dtype, enabled=dtype is not None):
+    with precision(model.device, dtype):
         _, results = run_batch(model, batch, LossConfig(), prompts, StepConfig(memory=memory, chunk=8))
     size = arrays["images"].shape[2:4]
     logits = torch.stack([result.logits for result in results], dim=1)

@@ -22,6 +22,7 @@ from torch import Tensor
 from vidseg.config import to_dict, write_config
 from vidseg.errors import ConfigError
 from vidseg.model.sam2 import Sam2
+from vidseg.processor import computes_bfloat16
 from vidseg.train import checkpoint, distributed
 from vidseg.train.clip import Clip, Source, stack
 from vidseg.train.config import StageConfig, TrainConfig
@@ -30,7 +31,7 @@ from vidseg.train.distributed import Place
 from vidseg.train.held_out import follow, mean_overlap, picture
 from vidseg.train.losses import Sums, means, total
 from vidseg.train.metrics import append_row, cut_after
-from vidseg.train.model_step import make_batch, run_batch
+from vidseg.train.model_step import make_batch, precision, run_batch
 from vidseg.train.schedule import Average, factor_at, freeze, make_optimiser, set_rate
 from vidseg.weights import load_model, save_model
 
@@ -201,7 +202,7 @@ def step(run: Run, config: TrainConfig, stage: StageConfig, batches: Iterator[li
         batch = make_batch(
             stack(clips), config.prompts, seed=config.seed, number=number, first=place.rank * len(clips), device=device
         )
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=arithmetic(config, device) is not None):
+        with precision(device, arithmetic(config, device)):
             sums, _ = run_batch(run.model, batch, config.losses, config.prompts, config.step)
         counts = Sums(*distributed.summed(torch.stack(sums)).unbind())
         loss = total(means(sums, counts), config.losses) / optimiser.accumulate
@@ -227,7 +228,8 @@ def step(run: Run, config: TrainConfig, stage: StageConfig, batches: Iterator[li
 
 def arithmetic(config: TrainConfig, device: torch.device) -> torch.dtype | None:
     """bfloat16 where autocast is to be used, else None."""
-    wanted = config.dtype == "bfloat16" or (config.dtype == "auto" and device.type == "cuda")
+    native = device.type == "cuda" or (device.type == "cpu" and computes_bfloat16())
+    wanted = config.dtype == "bfloat16" or (config.dtype == "auto" and native)
     return torch.bfloat16 if wanted else None
 
 
