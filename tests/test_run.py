@@ -1,5 +1,6 @@
 """A run from source to files: right, the same after every way of being stopped, nothing left of one that cannot be."""
 
+import _thread
 import errno
 import json
 import subprocess
@@ -111,17 +112,19 @@ def test_a_run_killed_at_many_moments_ends_as_if_it_had_not_been(
     assert len(open_video(tmp_path / "killed" / "overlay.mp4")) == count == 22
 
 
-def stop_at(frame, error):
+def ctrl_c_at(frame):
+    """Press Ctrl-C when so many frames are written."""
+
     def progress(done, total):
         if done == frame:
-            raise error
+            _thread.interrupt_main()
 
     return progress
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tiny_model, clip, tmp_path):
     with pytest.raises(KeyboardInterrupt, match=r"interrupted after \d+ of 24 frames; .* --resume goes on"):
-        do(tiny_model, clip, tmp_path / "a", progress=stop_at(9, KeyboardInterrupt()))
+        do(tiny_model, clip, tmp_path / "a", progress=ctrl_c_at(9))
     assert not (tmp_path / "a" / "tracks.json").exists()
     seen = []
     do(tiny_model, clip, tmp_path / "a", resume=True, progress=lambda done, total: seen.append((done, total)))
@@ -167,7 +170,7 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing(tiny_model, clip, tmp
 
 def test_masks_that_a_power_cut_emptied_are_written_again(tiny_model, clip, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        do(tiny_model, clip, tmp_path / "a", progress=stop_at(9, KeyboardInterrupt()))
+        do(tiny_model, clip, tmp_path / "a", progress=ctrl_c_at(9))
     (tmp_path / "a" / "masks" / "00007.png").write_bytes(b"")
     (tmp_path / "a" / "masks" / "00003.png").unlink()
     do(tiny_model, clip, tmp_path / "a", resume=True)
@@ -192,7 +195,7 @@ def test_results_are_not_overwritten_unless_told_so(tiny_model, clip, tmp_path):
     do(tiny_model, clip, tmp_path, prompts=PROMPTS[:2], stop=12, overwrite=True)
     assert len(list((tmp_path / "masks").iterdir())) == 12
     with pytest.raises(KeyboardInterrupt):
-        do(tiny_model, clip, tmp_path, overwrite=True, progress=stop_at(3, KeyboardInterrupt()))
+        do(tiny_model, clip, tmp_path, overwrite=True, progress=ctrl_c_at(3))
     with pytest.raises(ConfigError, match=r"an unfinished run \(continue it with --resume\)"):
         do(tiny_model, clip, tmp_path)
 
@@ -219,7 +222,7 @@ def test_another_job_is_not_resumed(tiny_model, clip, tmp_path, change, message,
         do(tiny_model, clip, tmp_path, overlay=False)
     else:
         with pytest.raises(KeyboardInterrupt):
-            do(tiny_model, clip, tmp_path, overlay=False, progress=stop_at(3, KeyboardInterrupt()))
+            do(tiny_model, clip, tmp_path, overlay=False, progress=ctrl_c_at(3))
     before = files(tmp_path)
     with pytest.raises(ConfigError, match=message):
         do(tiny_model, clip, tmp_path, resume=True, **change)
@@ -236,7 +239,7 @@ def test_another_source_is_not_resumed(tiny_model, clip, scene, tmp_path):
 @pytest.mark.parametrize("name", ["job.json", "checkpoint.json"])
 def test_a_damaged_run_says_so(tiny_model, clip, tmp_path, name):
     with pytest.raises(KeyboardInterrupt):
-        do(tiny_model, clip, tmp_path, progress=stop_at(3, KeyboardInterrupt()))
+        do(tiny_model, clip, tmp_path, progress=ctrl_c_at(3))
     (tmp_path / "unfinished" / name).write_text("{")
     with pytest.raises(ConfigError, match=f"{name} (cannot be read|is damaged) .* give --overwrite to start again"):
         do(tiny_model, clip, tmp_path, resume=True)
