@@ -25,10 +25,15 @@ def open(source: Any, *, backend: str = "auto") -> Video:
     import cv2
 
     capture = cv2.VideoCapture()
+    log = cv2.utils.logging
+    level = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)  # it would print a page where one line says it
     try:
         opened = capture.open(int(source))
     except cv2.error:
         opened = False
+    finally:
+        log.setLogLevel(level)
     if not opened:
         raise VideoError(f"camera {source} cannot be opened; is it connected, and not in use by another program?")
     return Camera(capture, int(source))
@@ -53,7 +58,8 @@ class Camera(Video):
         if self._first is None:
             capture.release()
             raise VideoError(f"{self.name} is open but gives no picture; is it covered by a switch or in use?")
-        self.size = self._first.image.shape[:2]
+        height, width = self._first.image.shape[:2]
+        self.size = (height, width)
 
     def _grab(self) -> Frame | None:
         good, image = self._capture.read()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError
 
 from vidseg.errors import VideoError
 
@@ -27,8 +27,10 @@ def open_container(source: Any, name: str, **options: Any) -> tuple[Any, Any]:
     target = f"file:{source}" if isinstance(source, Path) else source
     try:
         container = av.open(target, metadata_errors="replace", **options)
+    except InvalidDataError as error:
+        raise VideoError(f"{name} is not a video, or is damaged or incomplete ({explain(error)})") from error
     except (FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{name} cannot be read as a video ({explain(error)}); is it complete and a video?") from error
+        raise VideoError(f"{name} cannot be opened ({explain(error)})") from error
     streams = [stream for stream in container.streams.video if not _is_cover(stream)]
     if container.format.name in NOT_VIDEO:
         container.close()

@@ -60,7 +60,7 @@ class VideoFile(Video):
         container, stream = open_container(path, self.name)
         with container:
             clock = Clock.of(container, stream)
-            self._converter = Converter(_first_picture(container, stream, self.name), self.name, clock)
+            self._converter = Converter(_first_picture(stream, self.name), self.name, clock)
         self.size = self._converter.size
         self.fps = clock.fps
 
@@ -68,7 +68,7 @@ class VideoFile(Video):
     def _index(self) -> PacketIndex | None:
         container, stream = open_container(self.path, self.name)
         with container:
-            return scan(container.demux(stream))
+            return scan(stream)
 
     @cached_property
     def _seconds(self) -> np.ndarray:
@@ -123,9 +123,9 @@ class VideoFile(Video):
             self._cursor = None
 
 
-def _first_picture(container: Any, stream: Any, name: str) -> av.VideoFrame:
+def _first_picture(stream: Any, name: str) -> av.VideoFrame:
     """Return the first picture that decodes; its size and rotation are the video's."""
-    for _, picture in islice(decode(container.demux(stream)), MOST_LOST_AT_START):
+    for _, picture in islice(decode(stream), MOST_LOST_AT_START):
         if not isinstance(picture, str):
             return picture
     raise VideoError(f"{name} has a video stream but not one frame of it can be decoded; is the file complete?")

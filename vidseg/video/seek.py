@@ -16,7 +16,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from vidseg.video.container import open_container
-from vidseg.video.packets import Decoded, PacketIndex, decode
+from vidseg.video.packets import Decoded, PacketIndex, Wanted, decode
 
 
 class Seeker:
@@ -27,6 +27,7 @@ class Seeker:
         self._index = index
         self._container, self._stream = open_container(path, path.name)
         self._fresh = True
+        self._wanted = Wanted()
 
     def __enter__(self) -> Seeker:
         return self
@@ -39,7 +40,8 @@ class Seeker:
         self._container.close()
 
     def decode_from(self, start: int) -> Iterator[Decoded]:
-        """Decode from the last keyframe at or before frame `start`; frames before `start` may come first."""
+        """Decode from the last keyframe at or before frame `start`; frames before `start` may come first, or lack."""
+        self.want(start)
         fresh, self._fresh = self._fresh, False
         if self._index is not None:
             for key in range(self._index.key_before(start), -1, -1):
@@ -49,7 +51,11 @@ class Seeker:
         if self._index is not None or not fresh:
             self.close()
             self._container, self._stream = open_container(self._path, self._path.name)
-        return decode(self._container.demux(self._stream))
+        return decode(self._stream, wanted=self._wanted)
+
+    def want(self, index: int) -> None:
+        """Say that no frame before `index` is needed from now on: the decoder need not make those that stand alone."""
+        self._wanted.pts = None if self._index is None else int(self._index.pts[index])
 
     def _seek(self, index: PacketIndex, position: int) -> Iterator[Decoded] | None:
         """Go to the keyframe with number `position` or an earlier one; None if the file led to something else."""
@@ -62,9 +68,10 @@ class Seeker:
         if first.pts is None:
             return None
         found = int(np.searchsorted(index.pts, first.pts))
-        if found > position or index.pts[found] != first.pts:
+        # In an MPEG program stream the times just after a jump can be a frame off: then they are no keyframe's.
+        if found > position or found not in index.keys or index.pts[found] != first.pts:
             return None
-        return decode(chain([first], packets), found)
+        return decode(self._stream, chain([first], packets), position=found, wanted=self._wanted)
 
 
 class Cursor:
@@ -80,7 +87,9 @@ class Cursor:
         """Return the picture of frame `index`, or why there is none."""
         if self._last is not None and self._last[0] == index:
             return self._last[1]
-        if not self._is_ahead(index):
+        if self._is_ahead(index):
+            self._seeker.want(index)
+        else:
             self._items = self._seeker.decode_from(index)
         self._last = None
         for item in self._items:

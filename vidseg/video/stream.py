@@ -42,7 +42,7 @@ class VideoStream(Video):
     def __init__(self, source: Any, name: str, **options: Any) -> None:
         self.name = name
         self._container, stream = open_container(source, name, **options)
-        self._items = decode(self._container.demux(stream))
+        self._items = decode(stream)
         self._ready = deque(_to_first_picture(self._items))
         if not self._ready or isinstance(self._ready[-1][1], str):
             self.close()
