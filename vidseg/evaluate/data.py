@@ -218,11 +218,12 @@ class MaskletLabels:
 
 
 def _part(folder: Path, name: str) -> Path | None:
-    """The sub-folder called `name` (or `name_24fps`, ...), stepping into 480p where there is one."""
+    """The sub-folder called `name` (or `name_24fps`, ...), stepping into DAVIS's 480p or Full-Resolution."""
     found = sorted(path for path in folder.glob(f"{name}*") if path.is_dir() and "unsupervised" not in path.name)
     if not found:
         return None
-    return found[0] / "480p" if (found[0] / "480p").is_dir() else found[0]
+    inner = (found[0] / resolution for resolution in ("480p", "Full-Resolution"))
+    return next((place for place in inner if place.is_dir()), found[0])
 
 
 def _beside(folder: Path, pictures: Path | None, annotations: Path) -> tuple[str, list[LabelledVideo], list[str]]:

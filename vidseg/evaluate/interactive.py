@@ -1,8 +1,8 @@
 """The interactive mode: a simulated user looks for the worst mask, clicks on it, and the video is followed again.
 
 One correction at a time, on the object and frame with the lowest J of all annotated frames: a click at the centre of
-the largest wrong region. Corrections act as they do on live video (`vidseg.tracker.step`), from their frame on; those on
-one frame add up. J&F against the number of corrections tells how much work an object costs.
+the largest wrong region. Corrections act as they do on live video (`vidseg.tracker.step`), from their frame on; those
+on one frame add up. J&F against the number of corrections tells how much work an object costs.
 """
 
 from __future__ import annotations
