@@ -184,7 +184,7 @@ def test_the_report_names_what_every_format_loses(name, tmp_path):
 def test_formats_are_found_by_name_and_an_unknown_one_is_refused():
     assert formats.find("davis") is formats.davis
     assert set(formats.READABLE) == set(formats.FORMATS) - {"yolo-track", "label-studio", "csv"}
-    assert all(module.NAME == name and module.__doc__ for name, module in formats.FORMATS.items())
+    assert all(name == module.NAME and module.__doc__ for name, module in formats.FORMATS.items())
     with pytest.raises(MaskFormatError, match=r"'pascal' cannot be written; expected one of davis, youtube-vos"):
         formats.find("pascal")
     with pytest.raises(MaskFormatError, match=r"'csv' cannot be read"):
@@ -239,6 +239,18 @@ def test_an_id_above_255_is_refused_by_palette_formats_before_a_file_is_written(
         with pytest.raises(MaskFormatError, match="object id 256 does not fit"):
             formats.find(name).write([simple(), simple(video="b", tracks=(Track(256),))], tmp_path / name)
         assert not (tmp_path / name).exists()
+
+
+def test_ids_above_255_are_renumbered_on_demand_and_counted(tmp_path):
+    video = simple(tracks=(Track(1, masks={0: SQUARE}), Track(256, masks={1: SQUARE})))
+    for name in ("davis", "youtube-vos"):
+        report = formats.find(name).write(video, tmp_path / name, renumber=True)
+        assert report.lost("ids") == 1
+        (back,) = formats.find(name).read(tmp_path / name)
+        assert masks_of(back) == {1: {0: SQUARE}, 2: {1: SQUARE}}
+    many = simple(tracks=tuple(Track(n) for n in range(1, 257)))
+    with pytest.raises(MaskFormatError, match="object id 256 does not fit"):
+        formats.davis.write(many, tmp_path, renumber=True)
 
 
 def test_masks_at_lists_the_objects_of_a_frame_from_bottom_to_top():

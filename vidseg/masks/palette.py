@@ -90,7 +90,7 @@ def check_ids(ids: Sequence[int]) -> None:
     if outside:
         raise MaskFormatError(
             f"object id {outside[0]} does not fit an index PNG, which holds the ids 1-255; "
-            "renumber the objects or choose a format without that limit (coco-video, sav, npz)"
+            "let the objects be renumbered or choose a format without that limit (coco-video, sav, npz)"
         )
     if len(set(ids)) != len(ids):
         raise MaskFormatError(f"object ids {sorted(ids)} contain one twice; every object needs its own id")

@@ -8,6 +8,7 @@ Overlaps go to the object on top; names, categories and scores have no place. Gr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,13 @@ from ..report import Report, Tally
 NAME = "davis"
 
 
-def write(annotations: Annotations, out: str | Path) -> Report:
+def write(annotations: Annotations, out: str | Path, *, renumber: bool = False) -> Report:
     """Write palette PNGs below `out`.
 
-    Raises MaskFormatError if an object id is above 255.
+    Raises MaskFormatError if an object id is above 255; with `renumber` the objects of such a video become 1, 2, 3 ...
     """
-    videos = checked(annotations)
     tally = Tally(NAME, out, holds={"identities", "frame_names"})
+    videos = tuple(with_small_ids(annotation, renumber, tally) for annotation in checked(annotations))
     for annotation in videos:
         write_pngs(annotation, Path(out) / "Annotations" / annotation.video, tally)
     with replacing(Path(out) / "ImageSets" / "all.txt") as file:
@@ -46,11 +47,24 @@ def read(path: str | Path) -> list[Annotation]:
 
 def write_pngs(annotation: Annotation, folder: Path, tally: Tally) -> None:
     """Write one index PNG for every frame, and count what does not fit."""
-    palette.check_ids([track.id for track in annotation.tracks])
     tally.video(annotation)
     for frame, index in index_masks(annotation, tally):
         palette.write_index(folder / f"{annotation.frame_name(frame)}.png", index.astype(np.uint8))
         tally.files += 1
+
+
+def with_small_ids(annotation: Annotation, renumber: bool, tally: Tally) -> Annotation:
+    """Return the annotation with ids that fit a byte.
+
+    Raises MaskFormatError if there are more than 255 objects, or an id is above 255 and `renumber` is not set.
+    """
+    ids = [track.id for track in annotation.tracks]
+    if renumber and any(number > 255 for number in ids):
+        tally.lose("ids", sum(number != n for n, number in enumerate(ids, 1)))
+        tracks = tuple(replace(track, id=n) for n, track in enumerate(annotation.tracks, 1))
+        annotation = replace(annotation, tracks=tracks)
+    palette.check_ids([track.id for track in annotation.tracks])
+    return annotation
 
 
 def index_masks(annotation: Annotation, tally: Tally) -> Iterator[tuple[int, np.ndarray]]:

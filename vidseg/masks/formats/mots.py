@@ -31,7 +31,7 @@ IGNORE = 10
 def write(annotations: Annotations, out: str | Path) -> Report:
     """Write PNGs, text files and classes.txt below `out`.
 
-    Raises MaskFormatError if there are more than 64 categories or 999 objects of one.
+    Raises MaskFormatError if there are more than 62 categories beside car and pedestrian, or 999 objects of one.
     """
     videos, out = checked(annotations), Path(out)
     tally = Tally(NAME, out, holds={"identities", "categories"})
@@ -80,7 +80,9 @@ def _classes(videos: Iterable[Annotation]) -> dict[str, int]:
     for name in categories(videos):
         number = CLASSES.get(name) or next(free, None)
         if number is None:
-            raise MaskFormatError(f"category {name!r} is one too many; MOTS holds 64 of them in its 16-bit PNGs")
+            raise MaskFormatError(
+                f"category {name!r} is one too many; the 16-bit PNGs hold car, pedestrian and 62 others"
+            )
         classes[name] = number
     return classes
 

@@ -104,13 +104,15 @@ def write_data_yaml(out: Path, videos: tuple[Annotation, ...], numbers: dict[str
     """Write data.yaml: where the pictures are, the classes, and sizes and frames of the videos."""
     with replacing(out / "data.yaml") as file:
         file.write("path: .\ntrain: images/train\nval: images/train\nnames:\n")
-        file.writelines(f"  {number}: {json.dumps(name)}\n" for name, number in numbers.items())
+        file.writelines(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for name, number in numbers.items())
         file.write("vidseg:  # for reading back\n")
         for annotation in videos:
             entry: dict[str, Any] = {"size": list(annotation.size), "frames": annotation.frames}
             if annotation.frame_names:
                 entry["frame_names"] = list(annotation.frame_names)
-            file.write(f"  {json.dumps(annotation.video)}: {json.dumps(entry)}\n")
+            file.write(
+                f"  {json.dumps(annotation.video, ensure_ascii=False)}: {json.dumps(entry, ensure_ascii=False)}\n"
+            )
 
 
 def _polygons(mask: rle.Rle, bridge: bool, tolerance: float, tally: Tally) -> Iterator[np.ndarray]:

@@ -19,13 +19,13 @@ from . import davis
 NAME = "youtube-vos"
 
 
-def write(annotations: Annotations, out: str | Path) -> Report:
+def write(annotations: Annotations, out: str | Path, *, renumber: bool = False) -> Report:
     """Write palette PNGs and meta.json below `out`.
 
-    Raises MaskFormatError if an object id is above 255.
+    Raises MaskFormatError if an object id is above 255; with `renumber` the objects of such a video become 1, 2, 3 ...
     """
-    videos = checked(annotations)
     tally = Tally(NAME, out, holds={"identities", "categories", "frame_names"})
+    videos = tuple(davis.with_small_ids(annotation, renumber, tally) for annotation in checked(annotations))
     for annotation in videos:
         davis.write_pngs(annotation, Path(out) / "Annotations" / annotation.video, tally)
     write_json(Path(out) / "meta.json", {"videos": {annotation.video: _meta(annotation) for annotation in videos}})
