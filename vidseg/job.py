@@ -14,14 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from vidseg.errors import ConfigError, PromptError, VideoError
+from vidseg.prompt_check import check_prompts
 from vidseg.prompts import to_json
-from vidseg.tracker import check_prompts
 from vidseg.tracks import TracksHeader
-from vidseg.types import Frame, Prompt
+from vidseg.types import Prompt
 
 if TYPE_CHECKING:
     from vidseg.model import Sam2
@@ -113,7 +112,6 @@ def check_job(job: Job, video: Video) -> Job:
         raise VideoError(f"start {job.start} and end {stop} leave no frame; the end must be larger than the start")
     if not job.prompts:
         raise PromptError("nothing to track: no prompt was given; give at least one click, box or mask")
-    blank = np.broadcast_to(np.uint8(0), (*video.size, 3))
     for frame in sorted({prompt.frame for prompt in job.prompts}):
         if frame < 0 or (count is not None and frame >= count):
             where = "before the start" if frame < 0 else "past the end"
@@ -121,7 +119,7 @@ def check_job(job: Job, video: Video) -> Job:
         if frame < job.start or (stop is not None and frame >= stop):
             last = "the end" if stop is None else stop - 1
             raise PromptError(f"the prompt on frame {frame} is outside the range that is tracked, {job.start}-{last}")
-        check_prompts([prompt for prompt in job.prompts if prompt.frame == frame], Frame(frame, 0.0, blank))
+        check_prompts([prompt for prompt in job.prompts if prompt.frame == frame], index=frame, size=video.size)
     largest = max(prompt.object for prompt in job.prompts)
     if largest > 255:
         raise PromptError(f"object id {largest} does not fit an index PNG, which holds the ids 1-255; renumber it")

@@ -1,4 +1,4 @@
-"""Between pictures and the network: resize and normalise on the way in, scale prompts, bring masks back to full size."""
+"""Between pictures and the network: resize and normalise on the way in, scale prompts, masks back to full size."""
 
 from __future__ import annotations
 

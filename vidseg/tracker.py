@@ -11,131 +11,41 @@ see it too. `step`, and `track` on an iterator, are causal: a frame sees only wh
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from vidseg.errors import PromptError, VideoError, VidsegError, needs_extra
-from vidseg.masks import boxes as boxes_of
-from vidseg.memory import Limits, Memory, MemoryBank, Pointer, join, layout, memory_tokens, seen, tokens_of
+from vidseg.errors import PromptError, VideoError
+from vidseg.memory import Limits, Memory, MemoryBank, join, layout, memory_tokens, seen, tokens_of
 from vidseg.model import Decoded, ImageFeatures, Sam2
-from vidseg.picture import full_size, prepare, prompt_tensors
+from vidseg.picture import prepare, prompt_tensors
 from vidseg.postprocess import make_exclusive
+from vidseg.prompt_check import check_prompts
+from vidseg.result import TrackResult
+from vidseg.state import ObjectTrack, TrackerState
 from vidseg.types import Frame, Prompt
 
 if TYPE_CHECKING:
     from vidseg.video import Video
 
+__all__ = [
+    "Setting",
+    "TrackResult",
+    "TrackerState",
+    "advance",
+    "limits_of",
+    "prime",
+    "remove",
+    "step",
+    "sweep",
+    "track",
+]
+
 _FED_BACK = 32.0  # logits given back to the decoder are clamped to this, as in SAM 2
-_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ObjectTrack:
-    """One object: what it remembers and its answer on the last frame it was seen on.
-
-    Attributes:
-        id: the caller's number for it.
-        bank: what it remembers.
-        frame: index of the frame that `logits` (1, h, w), `score` (1,) and `iou` (1,) belong to; -1 for none.
-    """
-
-    id: int
-    bank: MemoryBank
-    frame: int
-    logits: Tensor
-    score: Tensor
-    iou: Tensor
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrackerState:
-    """All objects, and the index of the last frame seen (-1 before the first)."""
-
-    tracks: tuple[ObjectTrack, ...] = ()
-    frame: int = -1
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """The objects' ids, in the order of the results."""
-        return tuple(t.id for t in self.tracks)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state to a file; `load` reads it back, on any device. The file appears whole or not at all."""
-        part = Path(f"{os.fspath(path)}.part")
-        torch.save({"vidseg_state": _VERSION, "frame": self.frame, "tracks": [_pack(t) for t in self.tracks]}, part)
-        part.replace(path)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> TrackerState:
-        """Read a state that `save` wrote; nothing in the file is executed. Raises VidsegError for another file."""
-        try:
-            packed = torch.load(path, map_location=device, weights_only=True)
-            if packed["vidseg_state"] != _VERSION:
-                raise VidsegError(f"{path} is a tracker state of version {packed['vidseg_state']}; this is {_VERSION}")
-            return TrackerState(tuple(_unpack(t) for t in packed["tracks"]), packed["frame"])
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError) as e:
-            raise VidsegError(f"{path} is not a saved tracker state; give a file that TrackerState.save wrote") from e
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrackResult:
-    """The answer on one frame, for N objects.
-
-    Attributes:
-        frame, seconds: the frame's index and time; size: its (H, W).
-        ids: the objects' ids, in the order of everything below.
-        logits: (N, h, w) mask logits at low resolution; above 0 is the object.
-        score: (N,) logit that the object is in the frame; iou: (N,) predicted IoU of its mask, 0 to 1.
-    """
-
-    frame: int
-    seconds: float
-    size: tuple[int, int]
-    ids: tuple[int, ...]
-    logits: Tensor
-    score: Tensor
-    iou: Tensor
-
-    def full_logits(self) -> Tensor:
-        """Return mask logits (N, H, W) at the frame's size."""
-        return full_size(self.logits, self.size)
-
-    def masks(self) -> np.ndarray:
-        """Return masks (N, H, W), bool, at the frame's size."""
-        return (self.full_logits() > 0).cpu().numpy()
-
-    def boxes(self) -> np.ndarray:
-        """Return (N, 4) xyxy boxes of the masks in pixels; zeros for an empty mask."""
-        return boxes_of(self.masks())
-
-    @property
-    def visible(self) -> np.ndarray:
-        """(N,) bool: the model thinks that the object is in this frame."""
-        return (self.score > 0).cpu().numpy()
-
-    def to_supervision(self) -> Any:
-        """Return `supervision.Detections` of the visible objects, with masks, boxes, confidence and tracker ids."""
-        try:
-            import supervision
-        except ImportError as e:
-            raise needs_extra("supervision", "supervision") from e
-        masks, keep = self.masks(), self.visible
-        keep = keep & masks.any(axis=(1, 2))
-        return supervision.Detections(
-            xyxy=boxes_of(masks[keep]),
-            mask=masks[keep],
-            confidence=self.score.float().sigmoid().cpu().numpy()[keep],
-            class_id=np.zeros(int(keep.sum()), dtype=int),
-            tracker_id=np.array(self.ids, dtype=int)[keep],
-        )
 
 
 class Setting(NamedTuple):
@@ -175,7 +85,7 @@ def step(
     Raises:
         PromptError: a prompt that does not fit this frame.
     """
-    check_prompts(prompts, frame)
+    check_prompts(prompts, index=frame.index, size=_size(frame))
     features = model.encode_image(prepare(model, frame.image))
     return advance(model, state, frame, prompts, features=features, setting=setting)
 
@@ -197,7 +107,7 @@ def advance(
     waiting = [t for t in state.tracks if t.frame != frame.index and t.id not in alone]
     tracks = {t.id: t for t in state.tracks}
     tracks |= {t.id: t for t in _follow(model, waiting, frame.index, features, setting)}
-    size = (frame.image.shape[0], frame.image.shape[1])
+    size = _size(frame)
     for prompt in prompted.values():
         track = None if primed else tracks.get(prompt.object)
         bank = tracks[prompt.object].bank if prompt.object in tracks else MemoryBank()
@@ -273,7 +183,7 @@ def _moved(
 
 
 def _result(model: Sam2, state: TrackerState, frame: Frame, setting: Setting) -> TrackResult:
-    size = (frame.image.shape[0], frame.image.shape[1])
+    size = _size(frame)
     if state.tracks:
         logits, score, iou = (torch.cat([getattr(t, k) for t in state.tracks]) for k in ("logits", "score", "iou"))
     else:
@@ -299,26 +209,17 @@ def prime(model: Sam2, video: Sequence[Frame], prompts: Iterable[Prompt], *, lim
 
     Each prompt is answered alone, without memory, as SAM 2 does with prompts given before it propagates.
     """
-    state = TrackerState()
+    tracks: dict[int, ObjectTrack] = {}
     for index, given in _by_frame(prompts).items():
         frame = video[index]
-        check_prompts(given, frame)
+        check_prompts(given, index=index, size=_size(frame))
         features = model.encode_image(prepare(model, frame.image))
-        state, _ = _prompted_only(model, state, frame, given, features, limits)
-    return TrackerState(tuple(replace(t, frame=-1) for t in state.tracks))
-
-
-def _prompted_only(
-    model: Sam2, state: TrackerState, frame: Frame, prompts: list[Prompt], features: ImageFeatures, limits: Limits
-) -> tuple[TrackerState, None]:
-    tracks = {t.id: t for t in state.tracks}
-    size = (frame.image.shape[0], frame.image.shape[1])
-    for p in prompts:
-        bank = tracks[p.object].bank if p.object in tracks else MemoryBank()
-        tracks[p.object] = _answer(
-            model, None, bank, p, size=size, features=features, setting=Setting(limits=limits)
-        )
-    return TrackerState(tuple(tracks.values()), frame.index), None
+        for p in given:
+            bank = tracks[p.object].bank if p.object in tracks else MemoryBank()
+            tracks[p.object] = _answer(
+                model, None, bank, p, size=_size(frame), features=features, setting=Setting(limits)
+            )
+    return TrackerState(tuple(replace(t, frame=-1) for t in tracks.values()))
 
 
 def sweep(
@@ -337,7 +238,7 @@ def sweep(
     given = _by_frame(prompts)
     for frame in frames:
         here = given.get(frame.index, [])
-        check_prompts(here, frame)
+        check_prompts(here, index=frame.index, size=_size(frame))
         with torch.inference_mode():
             features = model.encode_image(prepare(model, frame.image))
         state, result = advance(model, state, frame, here, features=features, setting=setting, primed=primed)
@@ -376,7 +277,11 @@ def track(
     indices = sorted({p.frame for p in prompts})
     first = indices[-1] if reverse else indices[0]
     # One prompted frame needs no priming: it is the first one swept.
-    state = TrackerState() if len(indices) == 1 else prime(model, video, prompts, limits=setting.limits)
+    state = (
+        TrackerState()
+        if len(indices) == 1
+        else prime(model, cast("Sequence[Frame]", video), prompts, limits=setting.limits)
+    )
     for _, result in sweep(model, state, _from(video, first, reverse=reverse), prompts, setting=setting, primed=True):
         yield result
 
@@ -393,72 +298,5 @@ def _by_frame(prompts: Iterable[Prompt]) -> dict[int, list[Prompt]]:
     return {index: list(group) for index, group in groupby(ordered, key=lambda p: p.frame)}
 
 
-def check_prompts(prompts: Sequence[Prompt], frame: Frame) -> None:
-    """Raise PromptError unless every prompt can be used on `frame`.
-
-    Checked: the frame number, ids from 1, one prompt an object, something said in it, finite coordinates inside the
-    picture, a box with an area, a mask of the frame's size that is not empty and stands alone.
-    """
-    h, w = frame.image.shape[:2]
-    ids: set[int] = set()
-    for p in prompts:
-        where = f"object {p.object} on frame {p.frame}"
-        if p.frame != frame.index:
-            raise PromptError(f"the prompt for {where} was given with frame {frame.index}; give it with its own frame")
-        if p.object < 1:
-            raise PromptError(f"object id {p.object} is not positive; ids start at 1 (0 is the background)")
-        if p.object in ids:
-            raise PromptError(f"two prompts for {where}; put all clicks and the box into one prompt")
-        ids.add(p.object)
-        if p.mask is not None:
-            _check_mask(p, where, (h, w))
-        elif not p.clicks and p.box is None:
-            raise PromptError(f"the prompt for {where} says nothing; give a click, a box or a mask")
-        for c in p.clicks:
-            if not (np.isfinite(c.x) and np.isfinite(c.y) and 0 <= c.x < w and 0 <= c.y < h):
-                raise PromptError(f"click ({c.x:g}, {c.y:g}) for {where} is outside the picture of {w}x{h} pixels")
-        if p.box is not None:
-            _check_box(p, where, (h, w))
-
-
-def _check_mask(prompt: Prompt, where: str, size: tuple[int, int]) -> None:
-    assert prompt.mask is not None
-    if prompt.clicks or prompt.box is not None:
-        raise PromptError(f"the prompt for {where} has a mask and clicks or a box; a mask stands alone")
-    if prompt.mask.shape != size:
-        got = "x".join(map(str, prompt.mask.shape[::-1]))
-        raise PromptError(f"the mask for {where} is {got}; the picture is {size[1]}x{size[0]}, masks must match it")
-    if not prompt.mask.any():
-        raise PromptError(f"the mask for {where} is empty; give a frame on which the object can be seen")
-
-
-def _check_box(prompt: Prompt, where: str, size: tuple[int, int]) -> None:
-    assert prompt.box is not None
-    x1, y1, x2, y2 = prompt.box
-    if not np.isfinite(prompt.box).all() or x2 <= x1 or y2 <= y1:
-        raise PromptError(f"box {x1:g},{y1:g},{x2:g},{y2:g} for {where} has no area; give x1,y1,x2,y2 with x1<x2, y1<y2")
-    if x2 <= 0 or y2 <= 0 or x1 >= size[1] or y1 >= size[0]:
-        raise PromptError(
-            f"box {x1:g},{y1:g},{x2:g},{y2:g} for {where} is outside the picture of {size[1]}x{size[0]} pixels"
-        )
-
-
-def _pack(track: ObjectTrack) -> dict[str, Any]:
-    bank = track.bank
-    return {
-        "id": track.id,
-        "frame": track.frame,
-        "answer": (track.logits, track.score, track.iou),
-        "prompted": [(m.frame, m.features, m.pointer) for m in bank.prompted],
-        "recent": [(m.frame, m.features, m.pointer) for m in bank.recent],
-        "pointers": [(p.frame, p.pointer) for p in bank.pointers],
-    }
-
-
-def _unpack(packed: dict[str, Any]) -> ObjectTrack:
-    bank = MemoryBank(
-        tuple(Memory(*m) for m in packed["prompted"]),
-        tuple(Memory(*m) for m in packed["recent"]),
-        tuple(Pointer(*p) for p in packed["pointers"]),
-    )
-    return ObjectTrack(packed["id"], bank, packed["frame"], *packed["answer"])
+def _size(frame: Frame) -> tuple[int, int]:
+    return frame.image.shape[0], frame.image.shape[1]

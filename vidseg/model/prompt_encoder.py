@@ -7,6 +7,7 @@ Source: Segment Anything (arXiv 2304.02643), section 3 and appendix A, "Prompt e
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -126,14 +127,17 @@ class PromptEncoder(nn.Module):
             places = F.pad(places, (0, 0, 0, 1))
             labels = F.pad(labels, (0, 1), value=-1)
         code = self._code(places, scale)
-        table = torch.cat([e.weight for e in (self.not_a_point_embed, *self.point_embeddings)])
+        table = torch.cat((self.not_a_point_embed.weight, *self._weights()))
         return torch.where(labels[..., None] < 0, 0, code) + table[(labels + 1).long()]
 
     def _boxes(self, boxes: Tensor | None, scale: tuple[int, int]) -> Tensor | None:
         if boxes is None:
             return None
         code = self._code(boxes.reshape(-1, 2, 2), scale)
-        return code + torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
+        return code + torch.cat(self._weights()[2:])
+
+    def _weights(self) -> list[Tensor]:
+        return [cast(nn.Embedding, e).weight for e in self.point_embeddings]
 
     def _code(self, places: Tensor, scale: tuple[int, int]) -> Tensor:
         size = torch.tensor((scale[1], scale[0]), dtype=torch.float32, device=places.device)

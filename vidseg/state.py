@@ -1,0 +1,85 @@
+"""What the tracker knows between two frames: plain values, bounded in size, that can be kept, saved and compared."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidseg.errors import VidsegError
+from vidseg.memory import Memory, MemoryBank, Pointer
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectTrack:
+    """One object: what it remembers and its answer on the last frame it was seen on.
+
+    Attributes:
+        id: the caller's number for it.
+        bank: what it remembers.
+        frame: index of the frame that `logits` (1, h, w), `score` (1,) and `iou` (1,) belong to; -1 for none.
+    """
+
+    id: int
+    bank: MemoryBank
+    frame: int
+    logits: Tensor
+    score: Tensor
+    iou: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackerState:
+    """All objects, and the index of the last frame seen (-1 before the first)."""
+
+    tracks: tuple[ObjectTrack, ...] = ()
+    frame: int = -1
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The objects' ids, in the order of the results."""
+        return tuple(t.id for t in self.tracks)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a file; `load` reads it back, on any device. The file appears whole or not at all."""
+        part = Path(f"{os.fspath(path)}.part")
+        torch.save({"vidseg_state": _VERSION, "frame": self.frame, "tracks": [_pack(t) for t in self.tracks]}, part)
+        part.replace(path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> TrackerState:
+        """Read a state that `save` wrote; nothing in the file is executed. Raises VidsegError for another file."""
+        try:
+            packed = torch.load(path, map_location=device, weights_only=True)
+            if packed["vidseg_state"] != _VERSION:
+                raise VidsegError(f"{path} is a tracker state of version {packed['vidseg_state']}; this is {_VERSION}")
+            return TrackerState(tuple(_unpack(t) for t in packed["tracks"]), packed["frame"])
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError) as e:
+            raise VidsegError(f"{path} is not a saved tracker state; give a file that TrackerState.save wrote") from e
+
+
+def _pack(track: ObjectTrack) -> dict[str, Any]:
+    bank = track.bank
+    return {
+        "id": track.id,
+        "frame": track.frame,
+        "answer": (track.logits, track.score, track.iou),
+        "prompted": [(m.frame, m.features, m.pointer) for m in bank.prompted],
+        "recent": [(m.frame, m.features, m.pointer) for m in bank.recent],
+        "pointers": [(p.frame, p.pointer) for p in bank.pointers],
+    }
+
+
+def _unpack(packed: dict[str, Any]) -> ObjectTrack:
+    bank = MemoryBank(
+        tuple(Memory(*m) for m in packed["prompted"]),
+        tuple(Memory(*m) for m in packed["recent"]),
+        tuple(Pointer(*p) for p in packed["pointers"]),
+    )
+    return ObjectTrack(packed["id"], bank, packed["frame"], *packed["answer"])
