@@ -41,6 +41,11 @@ def plain_camera(monkeypatch) -> None:
     monkeypatch.setattr(augment, "apply", lambda images, look, rng: images)
 
 
+def inner(mask: np.ndarray, width: int = 5) -> np.ndarray:
+    """`mask` (H, W) bool without its edge."""
+    return cv2.erode(np.pad(mask, 1).astype(np.uint8), np.ones((width, width)))[1:-1, 1:-1].astype(bool)
+
+
 def many(source: Stills, count: int, **changes):
     return [source.clip(np.random.default_rng(seed), **{**SHAPE, **changes}) for seed in range(count)]
 
@@ -54,8 +59,7 @@ def test_pixels_inside_a_mask_have_the_colour_of_the_object(folder, plain_camera
     for clip in many(source, 10):
         for t in range(len(clip.images)):
             for mask in clip.masks[t]:
-                inner = cv2.erode(np.pad(mask, 1).astype(np.uint8), np.ones((5, 5)))[1:-1, 1:-1].astype(bool)
-                colours = clip.images[t][inner].astype(int)
+                colours = clip.images[t][inner(mask)].astype(int)
                 red_or_blue = np.minimum(
                     np.abs(colours - RED).max(1, initial=0), np.abs(colours - BLUE).max(1, initial=0)
                 )

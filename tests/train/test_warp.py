@@ -79,5 +79,5 @@ def test_the_window_of_a_layer_holds_all_its_pixels_and_is_none_outside_the_fram
     mask = cv2.warpAffine(np.ones((20, 30), np.uint8), forward, (64, 64))
     ys, xs = np.nonzero(mask)
     assert x1 <= xs.min() and xs.max() < x2 and y1 <= ys.min() and ys.max() < y2
-    away = forward + [[0, 0, 500], [0, 0, 0]]
+    away = np.add(forward, [[0, 0, 500], [0, 0, 0]])
     assert warp.window(away, (20, 30), (64, 64), margin_px=1) is None

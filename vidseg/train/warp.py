@@ -38,7 +38,7 @@ def wander(
     speed: float | np.ndarray,
     lead: tuple[int, ...] = (),
 ) -> np.ndarray:
-    """(*`lead`, T, `dims`) smooth curves that start at 0: a drift of about `speed` a frame, a slow swing, a little shake.
+    """(*`lead`, T, `dims`) smooth curves from 0: a drift of about `speed` a frame, a slow swing, a little shake.
 
     `speed` is one number or has the shape `lead`.
     """

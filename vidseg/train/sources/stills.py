@@ -134,6 +134,16 @@ class Stills:
             raise ValueError("the mask holds no object of 24 pixels or more")
         return Still(image_name, image, labels, areas_px), image.nbytes + labels.nbytes
 
+    def picture(self, index: int, short_side: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Image (h, w, 3) and labels (h, w) of item `index`, reduced to `short_side`; None, and a skip, if bad."""
+        names = self.items[index]
+        try:
+            still = self._load(*names, short_side)[0]
+        except ValueError as problem:
+            self._skips.add(Skip(self.store.path(names[0]), str(problem)))
+            return None
+        return still.image, still.labels
+
     def cut(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
         """RGBA cut-out of a random object, whole objects preferred to those that the border cuts."""
         for attempt in range(_TRIES):

@@ -92,6 +92,16 @@ class VideoFolders:
             f"{self.name}: no object was visible in {_TRIES} random places; see the report of skipped files"
         )
 
+    def picture(self, sequence: int, frame: int, short_side: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Image (h, w, 3) and labels (h, w) of an annotated frame, at most `short_side`; None, and a skip, if bad."""
+        item = self.items[sequence]
+        try:
+            image, labels = self._load(item, frame, short_side)[0]
+        except ValueError as problem:
+            self._skips.add(Skip(self.store.path(item.images[frame]), str(problem)))
+            return None
+        return image, labels
+
     def _draw(self, rng: np.random.Generator) -> Sequence:
         """A sequence, the chance growing with the root of its annotated frames."""
         return self.items[int(rng.choice(len(self.items), p=self._shares))]

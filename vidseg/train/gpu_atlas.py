@@ -1,0 +1,168 @@
+"""All stills and video frames as one long row of pixels in a GPU's memory, and what is known of their objects.
+
+A pixel is an int32: red, green and blue in its low bytes and the label in the highest, so that one look-up fetches all
+four. Pictures of any size stand one after another, so nothing is padded; each is there again at half its size, for
+layers that are shown small, and once more at a quarter with its objects painted over, for the places they leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vidseg.errors import DataError
+from vidseg.train import layers
+from vidseg.train.clip import IGNORE
+from vidseg.train.sources.stills import Stills, at_border
+from vidseg.train.sources.video_folders import VideoFolders
+
+FINE, HALF, BARE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pages:
+    """Where the pictures are: entry e at a level (`FINE`, `HALF`, `BARE`) has `height` rows of `width` from `offset`.
+
+    Attributes:
+        pixels: (P,) int32.
+        offset, height, width: (3, E) int64.
+    """
+
+    pixels: Tensor
+    offset: Tensor
+    height: Tensor
+    width: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """What the pictures hold, on the CPU, for planning.
+
+    Attributes:
+        sizes: (E, 2) rows and columns at the fine level.
+        first, count: (E,) the objects of entry e are `first[e]` to `first[e] + count[e] - 1`.
+        entry, label, area_px: (K,) of each object; boxes: (K, 4) xyxy; whole: (K,) not cut by the border.
+        stills: entries that are stills; videos: for each sequence its entries in order of time.
+    """
+
+    sizes: np.ndarray
+    first: np.ndarray
+    count: np.ndarray
+    entry: np.ndarray
+    label: np.ndarray
+    area_px: np.ndarray
+    boxes: np.ndarray
+    whole: np.ndarray
+    stills: np.ndarray
+    videos: tuple[np.ndarray, ...]
+
+
+def build(
+    stills: Sequence[Stills],
+    videos: Sequence[VideoFolders],
+    *,
+    short_side: int,
+    device: torch.device | str,
+    threads: int = 8,
+) -> tuple[Pages, Contents]:
+    """Decode everything in `stills` and `videos`, reduced to `short_side`, and put it on `device`.
+
+    Broken files are noted in the reports of their sources. Of videos, only annotated frames are taken.
+
+    Raises:
+        DataError: nothing usable is left.
+    """
+    pictures: list[tuple[np.ndarray, np.ndarray]] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for source in stills:
+            pictures += [
+                pair for pair in pool.map(source.picture, range(len(source)), [short_side] * len(source)) if pair
+            ]
+        number = len(pictures)
+        sequences: list[np.ndarray] = []
+        for video in videos:
+            for sequence in range(len(video)):
+                frames = video.items[sequence].annotated
+                loaded = pool.map(video.picture, [sequence] * len(frames), frames, [short_side] * len(frames))
+                found = [pair for pair in loaded if pair]
+                sequences.append(len(pictures) + np.arange(len(found)))
+                pictures += found
+        if not pictures:
+            raise DataError("no picture could be read for the GPU; see the reports of the sources")
+        pages = _pages(pool.map(_levels, pictures), device)
+        known = list(pool.map(_objects, [labels for _, labels in pictures]))
+    return pages, _contents(pictures, known, number, [s for s in sequences if len(s) > 1])
+
+
+def _levels(picture: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
+    image, labels = picture
+    height, width = labels.shape
+    half = (-(-width // 2), -(-height // 2))
+    quarter = (-(-width // 4), -(-height // 4))
+    small = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+    objects = cv2.dilate(((labels > 0) & (labels != IGNORE)).astype(np.uint8), np.ones((5, 5), np.uint8))
+    hole = cv2.resize(objects.astype(np.float32), quarter, interpolation=cv2.INTER_AREA) > 0
+    bare = layers.fill_hole(cv2.resize(image, quarter, interpolation=cv2.INTER_AREA), hole)
+    coarse = cv2.resize(labels, half, interpolation=cv2.INTER_NEAREST_EXACT)
+    return [_packed(image, labels), _packed(small, coarse), _packed(bare, np.zeros(bare.shape[:2], np.uint8))]
+
+
+def _packed(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(H, W) int32 of (H, W, 3) colours and (H, W) labels."""
+    return np.dstack([image, labels]).view("<i4")[..., 0]
+
+
+def _pages(levels: Iterable[list[np.ndarray]], device: torch.device | str) -> Pages:
+    parts, sizes = [], []
+    for three in levels:
+        parts.append(np.concatenate([level.ravel() for level in three]))
+        sizes.append([level.shape for level in three])
+    shape = np.array(sizes, dtype=np.int64)
+    area = shape.prod(axis=2)
+    offset = np.concatenate([[0], area.ravel().cumsum()[:-1]]).reshape(area.shape)
+    pixels = torch.empty(int(area.sum()), dtype=torch.int32, device=device)
+    for part, start in zip(parts, offset[:, 0].tolist(), strict=True):
+        pixels[start : start + len(part)] = torch.from_numpy(part)
+    offset, height, width = (
+        torch.from_numpy(np.ascontiguousarray(table.T)).to(device) for table in (offset, shape[..., 0], shape[..., 1])
+    )
+    return Pages(pixels, offset, height, width)
+
+
+def _objects(labels: np.ndarray) -> list[tuple[int, int, tuple[int, int, int, int], bool]]:
+    """(label, area, box, whole) of each object of 24 pixels or more."""
+    found = []
+    for label in np.unique(labels).tolist():
+        if label in (0, IGNORE):
+            continue
+        mask = labels == label
+        area_px = int(mask.sum())
+        if area_px >= 24:
+            x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+            found.append((label, area_px, (x, y, x + width, y + height), not at_border(mask)))
+    return found
+
+
+def _contents(pictures: list, known: list, stills: int, videos: list[np.ndarray]) -> Contents:
+    count = np.array([len(objects) for objects in known])
+    flat = [item for objects in known for item in objects]
+    if not flat:
+        raise DataError("no object of 24 pixels or more in any picture; check the masks")
+    return Contents(
+        sizes=np.array([labels.shape for _, labels in pictures]),
+        first=np.concatenate([[0], count.cumsum()[:-1]]),
+        count=count,
+        entry=np.repeat(np.arange(len(count)), count),
+        label=np.array([item[0] for item in flat]),
+        area_px=np.array([item[1] for item in flat]),
+        boxes=np.array([item[2] for item in flat], dtype=float),
+        whole=np.array([item[3] for item in flat]),
+        stills=np.flatnonzero(count[:stills] > 0),
+        videos=tuple(videos),
+    )

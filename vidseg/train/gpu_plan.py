@@ -1,0 +1,421 @@
+"""Which layers make up the clips of a batch and how they move: all random choices, for all clips at once, on the CPU.
+
+The same three kinds of pseudo-video as in `sources.stills`, and real video as a fourth. The plan is arrays; drawing it
+is the business of `gpu_clips` and involves no further choice but noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from vidseg.train import warp
+from vidseg.train.clip import IGNORE
+from vidseg.train.gpu_atlas import FINE, HALF, Contents
+from vidseg.train.sources.stills import Recipe
+
+HOLE = 254
+"""Label of a place that an object has left; drawn from the picture without its objects."""
+EXTRAS = 3
+WAVES = 3
+WHOLE, APART, PASTE, VIDEO = range(4)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """Layers of B clips, lowest first; layer 0 is the picture, the others are cut-outs.
+
+    Attributes:
+        entry: (B, L, T) picture in the atlas; level: (B, L) its level.
+        label: (B, L) label of the cut-out in that picture.
+        number: (B, L) 0 for a thing that is no object, else 1..O.
+        used: (B, L) bool; in each row the used layers come first.
+        inverse: (B, L, T, 2, 3) frame pixels to source pixels.
+        amplitude, wave: (B, L, J, 2) and phase: (B, L, T, J): the deformation, see `warp.Waves`.
+        present: (B, L, T) 0..1; shadow: (B, L) 0..1; shadow_shift: (B, L, 2) frame pixels.
+        tint: (B, L, 3, 3) colour matrix of a cut-out.
+        table: (B, 256) label in the picture to label in the clip: 0, 1..O, `HOLE` or `IGNORE`.
+        beyond: (B,) label in the clip of what lies beyond the picture's border.
+    """
+
+    entry: np.ndarray
+    level: np.ndarray
+    label: np.ndarray
+    number: np.ndarray
+    used: np.ndarray
+    inverse: np.ndarray
+    amplitude: np.ndarray
+    wave: np.ndarray
+    phase: np.ndarray
+    present: np.ndarray
+    shadow: np.ndarray
+    shadow_shift: np.ndarray
+    tint: np.ndarray
+    table: np.ndarray
+    beyond: np.ndarray
+
+
+class _Draft:
+    """The arrays of a plan while they are filled in."""
+
+    def __init__(self, rows: int, layers: int, frames: int) -> None:
+        shape = (rows, layers)
+        self.entry = np.zeros((*shape, frames), np.int64)
+        self.label, self.number = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self.used = np.zeros(shape, bool)
+        self.forward = np.tile(np.eye(2, 3), (*shape, frames, 1, 1))
+        self.extent = np.full(shape, 64.0)
+        self.bend = np.zeros(shape)
+        self.present = np.ones((*shape, frames))
+        self.shadow, self.shadow_shift = np.zeros(shape), np.zeros((*shape, 2))
+        self.tint = np.tile(np.eye(3), (*shape, 1, 1))
+
+
+def make_plan(
+    rng: np.random.Generator,
+    contents: Contents,
+    recipe: Recipe,
+    *,
+    batch: int,
+    frames: int,
+    size: tuple[int, int],
+    objects: int,
+    video_share: float,
+    max_stride: int = 4,
+) -> Plan:
+    """A random plan for `batch` clips of `frames` frames of `size` (H, W) with up to `objects` objects."""
+    draft = _Draft(batch, 1 + objects + EXTRAS, frames)
+    kind = _kinds(rng, contents, recipe, batch, video_share)
+    draft.entry[:, 0] = _base_entries(rng, contents, kind, frames, max_stride)
+    wanted = rng.integers(1, objects + 1, batch)
+    chosen, found = _choose(rng, contents, draft.entry[:, 0, 0], kind, objects, wanted)
+    kind = np.where((kind == APART) & ~found[:, 0], WHOLE, kind)
+    again, found_again = _choose(rng, contents, draft.entry[:, 0, 0], kind, objects, wanted)
+    chosen, found = np.where(found[:, :1], chosen, again), np.where(found[:, :1], found, found_again)
+    speed = np.exp(rng.uniform(np.log(recipe.slow), np.log(recipe.fast), batch))
+    short_px = min(size)
+
+    draft.used[:, 0] = True
+    draft.forward[:, 0] = _camera(rng, contents, draft.entry[:, 0, 0], chosen, found, kind, speed, frames, size)
+    draft.extent[:, 0] = contents.sizes[draft.entry[:, 0, 0]].max(axis=1)
+    draft.bend[:, 0] = np.array([0.12, 0.06, 0.06, 0.0])[kind]
+    table = _table(contents, chosen, found, kind)
+
+    things, own = _things(rng, contents, chosen, found, kind, wanted, objects, recipe)
+    draft.used[:, 1:] = things >= 0
+    thing = np.maximum(things, 0)
+    draft.entry[:, 1:] = contents.entry[thing][:, :, None]
+    draft.label[:, 1:] = contents.label[thing]
+    draft.number[:, 1 : objects + 1] = np.arange(1, objects + 1)
+    draft.extent[:, 1:] = np.maximum(
+        *(contents.boxes[thing][..., 2:] - contents.boxes[thing][..., :2]).transpose(2, 0, 1)
+    )
+    draft.bend[:, 1:] = 0.25
+    flying = _flying(rng, contents, thing, speed, frames, size)
+    detached = _detached(rng, contents, thing, draft.forward[:, :1], speed, frames, short_px)
+    draft.forward[:, 1:] = np.where(own[:, :, None, None, None], detached, flying)
+    _decorate(rng, draft, recipe, objects, size, twins=_twins(things, objects))
+    return _finish(rng, draft, recipe, speed, table, beyond=np.where(np.isin(kind, (WHOLE, VIDEO)), IGNORE, 0))
+
+
+def _kinds(rng: np.random.Generator, contents: Contents, recipe: Recipe, batch: int, video_share: float) -> np.ndarray:
+    share = video_share if contents.videos else 0.0
+    if not len(contents.stills):
+        share = 1.0
+    paste = 1 - recipe.whole - recipe.apart
+    odds = np.array([recipe.whole, recipe.apart, max(paste, 0.0)]) * (1 - share)
+    return rng.choice(4, batch, p=[*odds, 1 - odds.sum()])
+
+
+def _base_entries(
+    rng: np.random.Generator, contents: Contents, kind: np.ndarray, frames: int, max_stride: int
+) -> np.ndarray:
+    """(B, T) the picture of each frame: one still, or successive frames of a video, to and fro at its ends."""
+    entry = np.zeros((len(kind), frames), np.int64)
+    if len(contents.stills):
+        entry[:] = rng.choice(contents.stills, len(kind))[:, None]
+    if contents.videos:
+        weights = np.sqrt([len(frames_of) for frames_of in contents.videos])
+        for row in np.flatnonzero(kind == VIDEO):
+            sequence = contents.videos[int(rng.choice(len(weights), p=weights / weights.sum()))]
+            last = len(sequence) - 1
+            stride = max(1, min(int(rng.integers(1, max_stride + 1)), last // max(1, frames - 1)))
+            start = int(rng.integers(0, max(1, last + 1 - stride * (frames - 1))))
+            path = np.abs(start + stride * np.arange(frames)) % (2 * last)
+            path = np.where(path > last, 2 * last - path, path)
+            entry[row] = sequence[path[::-1] if rng.random() < 0.5 else path]
+    return entry
+
+
+def _choose(
+    rng: np.random.Generator,
+    contents: Contents,
+    entry: np.ndarray,
+    kind: np.ndarray,
+    objects: int,
+    wanted: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(B, O) objects of the pictures `entry` (B,), larger ones likelier to come first, and whether they exist."""
+    most = max(int(contents.count[entry].max()), objects)
+    place = np.arange(most)
+    candidate = np.minimum(contents.first[entry][:, None] + place, len(contents.entry) - 1)
+    possible = place < contents.count[entry][:, None]
+    possible &= contents.whole[candidate] | (kind != APART)[:, None]
+    # The smallest of exponential waiting times picks with odds in proportion to the rates.
+    wait = rng.exponential(1, candidate.shape) / np.sqrt(contents.area_px[candidate])
+    order = np.argsort(np.where(possible, wait, np.inf), axis=1)[:, :objects]
+    found = np.take_along_axis(possible, order, 1) & (np.arange(objects) < wanted[:, None])
+    return np.take_along_axis(candidate, order, 1), found
+
+
+def _table(contents: Contents, chosen: np.ndarray, found: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """(B, 256) labels of the pictures to labels of the clips."""
+    table = np.zeros((len(kind), 256), np.uint8)
+    rows, places = np.nonzero(found & (kind != PASTE)[:, None])
+    labels = contents.label[chosen[rows, places]]
+    table[rows, labels] = np.where(kind[rows] == APART, HOLE, places + 1)
+    table[(kind == WHOLE) | (kind == VIDEO), IGNORE] = IGNORE
+    return table
+
+
+def _camera(
+    rng: np.random.Generator,
+    contents: Contents,
+    entry: np.ndarray,
+    chosen: np.ndarray,
+    found: np.ndarray,
+    kind: np.ndarray,
+    speed: np.ndarray,
+    frames: int,
+    size: tuple[int, int],
+) -> np.ndarray:
+    """(B, T, 2, 3) path of the pictures: a view of the whole, or one about the first object, that moves a little."""
+    rows = len(entry)
+    height, width = contents.sizes[entry].T.astype(float)
+    aspect = size[1] / size[0]
+    most = np.minimum(width, height * aspect)
+    box = contents.boxes[chosen[:, 0]]
+    extent = np.maximum(box[:, 2] - box[:, 0], (box[:, 3] - box[:, 1]) * aspect) * np.exp(rng.uniform(0, 1.5, rows))
+    window_px = np.where(rng.random(rows) < 0.4, most * rng.uniform(0.75, 1.0, rows), extent)
+    window_px = np.clip(window_px, np.minimum(most, 0.6 * size[1]), most)
+    middle = (box[:, :2] + box[:, 2:]) / 2
+    middle = middle + rng.uniform(-0.3, 0.3, (rows, 2)) * np.stack([window_px, window_px / aspect], axis=1)
+    free = (kind == PASTE) | ~found[:, 0]
+    middle = np.where(free[:, None], rng.random((rows, 2)) * np.stack([width, height], axis=1), middle)
+    half = np.stack([window_px, window_px / aspect], axis=1) / 2
+    middle = np.clip(middle, half, np.stack([width, height], axis=1) - half)
+    pace = speed * rng.choice([0.25, 1.0], rows)
+    real = kind == VIDEO
+    pace = np.where(real, 0.3 * (rng.random(rows) < 0.3), pace)
+    scale = size[1] / window_px
+    shift = warp.wander(rng, frames, 2, speed=0.05 * pace * min(size), lead=(rows,))
+    room = np.minimum(middle, np.stack([width, height], axis=1) - middle) * scale[:, None]
+    spare = (np.maximum(room - np.array(size[::-1]) / 2, 0) + 0.1 * min(size))[:, None]
+    zoom = np.exp(0.5 * np.tanh(2 * warp.wander(rng, frames, 1, speed=0.04 * pace, lead=(rows,))[..., 0]))
+    turn, stretch, shear = rng.normal(0, 1, (3, rows, 1)) * np.where(real, 0.0, 1.0)[:, None]
+    return warp.affine(
+        np.array(size[::-1]) / 2 + spare * np.tanh(shift / spare),
+        middle,
+        scale=scale[:, None] * np.maximum(zoom, (window_px / most)[:, None]),
+        angle=0.08 * turn + warp.wander(rng, frames, 1, speed=0.03 * pace, lead=(rows,))[..., 0],
+        stretch=0.1 * stretch + warp.wander(rng, frames, 1, speed=0.02 * pace, lead=(rows,))[..., 0],
+        shear=0.04 * shear + warp.wander(rng, frames, 1, speed=0.01 * pace, lead=(rows,))[..., 0],
+        flip=rng.random(rows) < 0.5,
+    )
+
+
+def _things(
+    rng: np.random.Generator,
+    contents: Contents,
+    chosen: np.ndarray,
+    found: np.ndarray,
+    kind: np.ndarray,
+    wanted: np.ndarray,
+    objects: int,
+    recipe: Recipe,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(B, O + extras) the object shown by each cut-out, -1 for none, and whether it starts in its own picture."""
+    rows = len(kind)
+    things = np.full((rows, objects + EXTRAS), -1)
+    strangers = _any_objects(rng, contents, (rows, objects + EXTRAS))
+    apart, paste = (kind == APART)[:, None], (kind == PASTE)[:, None]
+    things[:, :objects] = np.where(apart & found, chosen, -1)
+    flying = paste & (np.arange(objects) < wanted[:, None])
+    things[:, :objects] = np.where(flying, strangers[:, :objects], things[:, :objects])
+    count = rng.integers(1, EXTRAS + 1, rows) * (rng.random(rows) < np.where(kind == VIDEO, 0.25, recipe.extras))
+    model = np.where(paste[:, 0], strangers[:, 0], chosen[:, 0])
+    twin = (rng.random((rows, EXTRAS)) < recipe.twin) & (kind != VIDEO)[:, None] & (found[:, :1] | paste)
+    extras = np.where(twin, model[:, None], strangers[:, objects:])
+    things[:, objects:] = np.where(np.arange(EXTRAS) < count[:, None], extras, -1)
+    return things, np.broadcast_to(apart, things.shape) & (np.arange(objects + EXTRAS) < objects)
+
+
+def _any_objects(rng: np.random.Generator, contents: Contents, shape: tuple[int, ...]) -> np.ndarray:
+    """Random objects of random stills, those that the border cuts being drawn once more."""
+    pool = contents.stills if len(contents.stills) else np.flatnonzero(contents.count > 0)
+    drawn = np.zeros(shape, np.int64)
+    good = np.zeros(shape, bool)
+    for _ in range(4):
+        entry = rng.choice(pool, shape)
+        thing = contents.first[entry] + (rng.random(shape) * contents.count[entry]).astype(np.int64)
+        drawn = np.where(good, drawn, thing)
+        good |= contents.whole[drawn]
+    return drawn
+
+
+def _twins(things: np.ndarray, objects: int) -> np.ndarray:
+    """(B, O + extras) cut-outs that show what an earlier one shows."""
+    same = things[:, :, None] == things[:, None, :]
+    return np.tril(same, -1).any(axis=2) & (np.arange(things.shape[1]) >= objects)
+
+
+def _flying(
+    rng: np.random.Generator,
+    contents: Contents,
+    thing: np.ndarray,
+    speed: np.ndarray,
+    frames: int,
+    size: tuple[int, int],
+) -> np.ndarray:
+    """(B, N, T, 2, 3) random paths for cut-outs that cover 1.5 to 30 % of the frame."""
+    lead = thing.shape
+    share = np.exp(rng.uniform(np.log(0.015), np.log(0.3), lead))
+    scale = np.minimum(2.0, np.sqrt(share * size[0] * size[1] / contents.area_px[thing]))
+    pace = np.broadcast_to(speed[:, None], lead)
+    box = contents.boxes[thing]
+    start = rng.uniform(0.1, 0.9, (*lead, 1, 2)) * size[::-1]
+    return _own_path(
+        rng, start, (box[..., :2] + box[..., 2:]) / 2, scale, pace, frames, size, turn=0.2, flip=rng.random(lead) < 0.5
+    )
+
+
+def _own_path(
+    rng: np.random.Generator,
+    start: np.ndarray,
+    anchor: np.ndarray,
+    scale: np.ndarray,
+    pace: np.ndarray,
+    frames: int,
+    size: tuple[int, int],
+    *,
+    turn: float,
+    flip: np.ndarray | bool,
+) -> np.ndarray:
+    lead = pace.shape
+    first = rng.normal(0, 1, (3, *lead, 1)) * turn
+    zoom = np.exp(0.6 * np.tanh(warp.wander(rng, frames, 1, speed=0.08 * pace, lead=lead)[..., 0] / 0.6))
+    return warp.affine(
+        start + warp.wander(rng, frames, 2, speed=0.06 * pace * min(size), lead=lead),
+        anchor,
+        scale=scale[..., None] * zoom,
+        angle=first[0] + warp.wander(rng, frames, 1, speed=0.06 * pace, lead=lead)[..., 0],
+        stretch=0.4 * first[1] + warp.wander(rng, frames, 1, speed=0.04 * pace, lead=lead)[..., 0],
+        shear=0.2 * first[2] + warp.wander(rng, frames, 1, speed=0.03 * pace, lead=lead)[..., 0],
+        flip=flip,
+    )
+
+
+def _detached(
+    rng: np.random.Generator,
+    contents: Contents,
+    thing: np.ndarray,
+    camera: np.ndarray,
+    speed: np.ndarray,
+    frames: int,
+    short_px: int,
+) -> np.ndarray:
+    """(B, N, T, 2, 3) paths from where the thing stands in the picture that `camera` (B, 1, T, 2, 3) moves."""
+    lead = thing.shape
+    pace = np.broadcast_to(speed[:, None], lead)
+    zero, one = np.zeros((*lead, 1, 2)), np.ones(lead)
+    own = _own_path(rng, zero, zero[..., 0, :], one, pace, frames, (short_px, short_px), turn=0.0, flip=False)
+    box = contents.boxes[thing]
+    anchor = ((box[..., :2] + box[..., 2:]) / 2)[:, :, None, :, None]
+    place = (camera[..., :2] @ anchor)[..., 0] + camera[..., 2] + own[..., 2]
+    linear = own[..., :2] @ camera[..., :2]
+    return np.concatenate([linear, (place - (linear @ anchor)[..., 0])[..., None]], axis=-1)
+
+
+def _decorate(
+    rng: np.random.Generator, draft: _Draft, recipe: Recipe, objects: int, size: tuple[int, int], *, twins: np.ndarray
+) -> None:
+    """Shadows, other colours for some look-alikes, and absences."""
+    rows, layers, frames = draft.present.shape
+    shaded = rng.random((rows, layers)) < recipe.shadow
+    shaded[:, 0] = False
+    draft.shadow = np.where(shaded, rng.uniform(0.15, 0.6, (rows, layers)), 0.0)
+    draft.shadow_shift = rng.normal(0, 0.04 * min(size), (rows, layers, 2))
+    draft.shadow_shift[..., 1] = np.abs(draft.shadow_shift[..., 1])
+    recoloured = twins & (rng.random(twins.shape) < 0.35)
+    turned = np.where(rng.random(twins.shape) < 0.5, 1, 2)
+    other = np.stack([np.roll(np.eye(3), 1, axis=0), np.roll(np.eye(3), 2, axis=0)])[turned - 1]
+    mix = rng.uniform(0.5, 1.0, (*twins.shape, 1, 1))
+    draft.tint[:, 1:] = np.where(recoloured[:, :, None, None], mix * other + (1 - mix) * np.eye(3), np.eye(3))
+    if frames < 3:
+        return
+    leaves = np.zeros((rows, layers), bool)
+    leaves[:, 1 : objects + 1] = rng.random((rows, objects)) < recipe.leave
+    first = rng.integers(1, frames - 1, (rows, layers, 1))
+    last = first + 1 + (rng.random((rows, layers, 1)) * (frames - first)).astype(int)
+    time = np.arange(frames)
+    vanish = rng.random((rows, layers)) < 0.4
+    draft.present = np.where((leaves & vanish)[:, :, None] & (time >= first) & (time < last), 0.0, 1.0)
+    away = np.clip((time - first + 2) / 2, 0, 1) * np.clip((last + 1 - time) / 2, 0, 1)
+    # Nothing is away on the first frame, where it is prompted.
+    away = away * (time > 0) * (leaves & ~vanish)[:, :, None]
+    heading = rng.uniform(0, 2 * np.pi, (rows, layers))
+    reach = 1.3 * np.array(size[::-1]) * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+    draft.forward[..., 2] += away[..., None] * reach[:, :, None]
+
+
+def _finish(
+    rng: np.random.Generator, draft: _Draft, recipe: Recipe, speed: np.ndarray, table: np.ndarray, *, beyond: np.ndarray
+) -> Plan:
+    """Deformations, the choice of the level, and the order of depth, used layers first."""
+    rows, layers, frames = draft.present.shape
+    lead = (rows, layers, WAVES)
+    strength = draft.bend * rng.uniform(0.3, 1.0, (rows, layers)) * (rng.random((rows, layers)) < recipe.bend)
+    length = draft.extent[..., None] * rng.uniform(0.6, 2.0, lead)
+    heading, swing = rng.uniform(0, 2 * np.pi, (2, *lead))
+    wave = 2 * np.pi / length[..., None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+    reach = strength[..., None] / WAVES * length / (2 * np.pi)
+    amplitude = reach[..., None] * np.stack([np.cos(swing), np.sin(swing)], axis=-1)
+    pace = np.broadcast_to(0.35 * np.minimum(speed, 1.5)[:, None], (rows, layers))
+    phase = rng.uniform(0, 2 * np.pi, (rows, layers, 1, WAVES))
+    phase = phase + warp.wander(rng, frames, WAVES, speed=pace, lead=(rows, layers))
+
+    inverse = warp.invert(draft.forward)
+    shown = np.sqrt(np.abs(np.linalg.det(draft.forward[:, :, 0, :, :2])))
+    half = shown < 0.6
+    inverse = np.where(half[:, :, None, None, None], 0.5 * inverse, inverse)
+    inverse[..., 2] -= np.where(half, 0.25, 0.0)[:, :, None, None]
+    # Half-size pixel x' covers 2x' + 0.5 of the full size.
+    phase = phase + np.where(half[..., None], 0.5 * wave.sum(axis=-1), 0.0)[:, :, None]
+    wave, amplitude = (
+        np.where(half[..., None, None], factor * array, array) for factor, array in ((2.0, wave), (0.5, amplitude))
+    )
+    depth = np.where(draft.used, rng.random((rows, layers)), np.inf)
+    depth[:, 0] = -1
+    order = np.argsort(depth, axis=1)
+    arrays = {
+        "entry": draft.entry,
+        "level": np.where(half, HALF, FINE),
+        "label": draft.label,
+        "number": draft.number,
+        "used": draft.used,
+        "inverse": inverse,
+        "amplitude": amplitude,
+        "wave": wave,
+        "phase": phase,
+        "present": draft.present,
+        "shadow": draft.shadow,
+        "shadow_shift": draft.shadow_shift,
+        "tint": draft.tint,
+    }
+    assert set(arrays) | {"table", "beyond"} == {field.name for field in fields(Plan)}
+    sorted_arrays = {
+        name: np.take_along_axis(array, order.reshape(order.shape + (1,) * (array.ndim - 2)), axis=1)
+        for name, array in arrays.items()
+    }
+    return Plan(**sorted_arrays, table=table, beyond=beyond)
