@@ -205,6 +205,13 @@ def test_a_damaged_video_entry_is_named(tmp_path, damage, message):
         coco_video.read(tmp_path)
 
 
+def test_a_folder_with_one_json_file_is_read_too(tmp_path):
+    coco.write(ANNOTATION, tmp_path)
+    (tmp_path / "annotations" / "instances.json").rename(tmp_path / "train.json")
+    (back,) = coco.read(tmp_path)
+    assert len(back.tracks) == 3
+
+
 def test_unknown_options_are_refused(tmp_path):
     with pytest.raises(MaskFormatError, match=r'segmentation \'mask\' is unknown; expected "rle" or "polygons"'):
         coco.write(ANNOTATION, tmp_path, segmentation="mask")

@@ -79,8 +79,11 @@ def read(path: str | Path) -> list[Annotation]:
 
 
 def json_path(path: Path, inside: str) -> Path:
-    """Return the JSON file meant by `path`: itself, or the one that `write` leaves in that folder."""
-    return path / inside if path.is_dir() else path
+    """Return the JSON file meant by `path`: itself, the one that `write` leaves in a folder, or the only one in it."""
+    if not path.is_dir():
+        return path
+    files = list(path.glob("*.json"))
+    return files[0] if len(files) == 1 else path / inside
 
 
 def read_categories(content: dict[str, Any], path: Path) -> dict[int, str]:

@@ -80,9 +80,7 @@ def _classes(videos: Iterable[Annotation]) -> dict[str, int]:
     for name in categories(videos):
         number = CLASSES.get(name) or next(free, None)
         if number is None:
-            raise MaskFormatError(
-                f"category {name!r} is one too many; the 16-bit PNGs hold car, pedestrian and 62 others"
-            )
+            raise MaskFormatError(f"category {name!r} is one too many; MOTS PNGs hold car, pedestrian and 62 others")
         classes[name] = number
     return classes
 
