@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from vidseg.annotate.segmenter import Answer, Followed
+from vidseg.automatic import Grid, Proposal, grid, suppress
 from vidseg.types import Box, Click, Frame
 
 NEAR = 40  # colour distance (L1) within which pixels belong together
@@ -103,6 +104,12 @@ class Flood:
             return track, Followed(empty, 0.05, 0.5)
         mask = labels == best
         return Trail(track.mean, _centre(mask)), Followed(mask, 0.98, 0.9)
+
+    def propose(self, encoded: Frame, options: Grid) -> list[Proposal]:
+        image = encoded.image.astype(int)
+        masks = [_region(image, click) for click in grid(image.shape[:2], options.points)]
+        found = [Proposal(mask, 0.9, 0.95) for mask in masks if options.min_area <= mask.mean() <= 0.5]
+        return suppress(found, options.max_overlap)
 
 
 def _alike(image: np.ndarray, colour: np.ndarray) -> np.ndarray:

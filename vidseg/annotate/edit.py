@@ -137,7 +137,7 @@ def set_state(
 def add_masks(
     project: Project,
     video: int,
-    tracks: Iterable[tuple[Mapping[str, Any], Mapping[int, np.ndarray]]],
+    tracks: Iterable[tuple[Mapping[str, Any], Mapping[int, Mapping[str, Any]]]],
     *,
     label: str,
     origin: str,
@@ -145,7 +145,7 @@ def add_masks(
 ) -> tuple[list[ObjectInfo], Touched]:
     """Add objects with masks that stand by themselves, as one gesture.
 
-    `tracks` holds (fields of the object: name, class, colour, all optional; {frame: (H, W) bool mask}); `origin` is
+    `tracks` holds (fields of the object: name, class, colour, all optional; {frame: run lengths}); `origin` is
     noted with every prompt ("imported", "proposal"), `source` with every mask.
     """
     from .objects import insert_object
@@ -155,7 +155,7 @@ def add_masks(
         for fields, masks in tracks:
             known = insert_object(project, gesture, video, **fields)
             for frame, mask in masks.items():
-                pin(gesture, video, known.id, frame, mask, source=source, value={"origin": origin})
+                pin(gesture, video, known.id, frame, rle.decode(mask), source=source, value={"origin": origin})
             made.append(known)
     return made, gesture.touched
 

@@ -14,6 +14,7 @@ CODES = {
     "busy": 409,
     "nothing": 409,
     "superseded": 409,
+    "too_large": 413,
     "failed": 500,
     "unavailable": 503,
 }

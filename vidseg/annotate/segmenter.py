@@ -1,4 +1,4 @@
-"""What the annotator asks of a model, as a protocol of five verbs; any model that can do them will do.
+"""What the annotator asks of a model, as a protocol of six verbs; any model that can do them will do.
 
 Here: the protocol and its values. The implementation on vidseg's own models is in `model.py`; tests use one that needs
 no model at all. Everything is plain arrays or opaque values that are never changed, so that the session can keep, drop
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..automatic import Grid, Proposal
 from ..types import Box, Click, Frame
 
 Encoded = Any
@@ -75,3 +76,6 @@ class Segmenter(Protocol):
 
     def follow(self, tracks: Sequence[Track], encoded: Encoded) -> Sequence[tuple[Track, Followed]]:
         """Find all objects on a frame and let their tracks remember it."""
+
+    def propose(self, encoded: Encoded, options: Grid) -> Sequence[Proposal]:
+        """Propose masks of everything on a frame, best first, none twice."""

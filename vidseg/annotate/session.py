@@ -92,10 +92,12 @@ class Session:
         Raises Refused, whose `code` says why; VidsegError for anything else that a person can mend.
         """
         from .gestures import GESTURES
+        from .proposing import PROPOSING
 
-        if name not in GESTURES:
+        known = {**GESTURES, **PROPOSING}
+        if name not in known:
             raise Refused("bad_request", f"there is no gesture {name!r}")
-        return GESTURES[name](self, **fields)
+        return known[name](self, **fields)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(event)` for every event from now on, from any thread; return what ends that."""

@@ -27,6 +27,10 @@ VERBS: tuple[str, ...] = (
     "models",
     "bench",
     "train",
+    "annotate",
+    "project",
+    "export",
+    "import_",
 )
 """The verbs in the order of `vidseg --help`. A trailing underscore keeps a module name off a Python keyword."""
 

@@ -1,0 +1,151 @@
+"""The annotator's `Segmenter` on vidseg's own models: SAM 2, the shipped one, and anything else `load_model` returns.
+
+An encoded frame carries the frame's number and size with its features. A track is one object's memory bank and the
+direction of travel; `follow` puts all tracks into one state, so that objects are tracked as one batch. Imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import automatic
+from ..image import EncodedImage
+from ..memory import Memory, MemoryBank, Pointer
+from ..model import ImageFeatures, Sam2
+from ..picture import full_size, prepare, prompt_tensors
+from ..state import ObjectTrack, TrackerState
+from ..tracker import Setting, advance, limits_of
+from ..types import Box, Click, Frame, Prompt
+from .segmenter import Answer, Followed
+
+_FED_BACK = 10.0  # logits of a first guess: as sure as a mask prompt's, see Sam2.decode_mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedFrame:
+    """A frame as the model sees it."""
+
+    frame: Frame
+    features: ImageFeatures
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the frame."""
+        return self.frame.image.shape[0], self.frame.image.shape[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trail:
+    """One object on its way: what it remembers, and whether frames come in descending order."""
+
+    bank: MemoryBank
+    reverse: bool
+
+
+class ModelSegmenter:
+    """See `annotate.segmenter.Segmenter`; `model` is from `load_model`."""
+
+    def __init__(self, model: Sam2, *, name: str = "") -> None:
+        self._model = model
+        self._limits = limits_of(model)
+        self.name = name or model.config.name
+
+    @torch.inference_mode()
+    def encode(self, frame: Frame) -> EncodedFrame:
+        """Look at a frame once."""
+        return EncodedFrame(frame, self._model.encode_image(prepare(self._model, frame.image)))
+
+    @torch.inference_mode()
+    def segment(
+        self,
+        encoded: EncodedFrame,
+        *,
+        clicks: Sequence[Click] = (),
+        box: Box | None = None,
+        mask: np.ndarray | None = None,
+        ambiguous: bool = False,
+    ) -> Answer:
+        """Answer clicks and a box, correcting `mask` where there is one."""
+        model, features = self._model, encoded.features
+        height, width = encoded.size
+        inside = tuple(Click(min(c.x, width - 1e-3), min(c.y, height - 1e-3), c.on) for c in clicks)
+        given = prompt_tensors(model, Prompt(1, encoded.frame.index, clicks=inside, box=box), encoded.size)
+        decoded = model.decode(
+            model.attend(features.vision, features.position, None),
+            features.high_res,
+            points=given.points,
+            labels=given.labels,
+            mask=None if mask is None else self._guess(mask, encoded),
+            multimask=ambiguous,
+        )
+        score = float(decoded.score[0].float().sigmoid())
+        if not ambiguous:
+            best = int(decoded.best[0])
+            pixels = _pixels(decoded.candidates[:1, best], encoded.size)
+            return Answer(pixels, (_share(decoded.iou[0, best]),), score)
+        order = decoded.iou[0].argsort(descending=True)
+        pixels = _pixels(decoded.candidates[0, order], encoded.size)
+        return Answer(pixels, tuple(_share(decoded.iou[0, n]) for n in order), score)
+
+    def _guess(self, mask: np.ndarray, encoded: EncodedFrame) -> Tensor:
+        """A mask as the logits that the decoder takes for a first guess, (1, 1, 4h, 4w)."""
+        h, w = encoded.features.vision.shape[-2:]
+        pixels = torch.from_numpy(mask.astype(np.float32))[None, None].to(self._model.device)
+        small = torch.nn.functional.interpolate(
+            pixels, size=(4 * h, 4 * w), mode="bilinear", align_corners=False, antialias=True
+        )
+        return ((small * 2 - 1) * _FED_BACK).to(self._model.dtype)
+
+    @torch.inference_mode()
+    def memorise(self, encoded: EncodedFrame, mask: np.ndarray) -> Memory:
+        """Remember that the object is `mask` (H, W) bool on this frame."""
+        prompt = Prompt(1, encoded.frame.index, mask=mask)
+        state, _ = advance(self._model, TrackerState(), encoded.frame, [prompt], features=encoded.features)
+        return state.tracks[0].bank.prompted[0]
+
+    def begin(self, vouched: Sequence[Memory], recent: Sequence[Memory], *, reverse: bool = False) -> Trail:
+        """Start to follow an object that is remembered."""
+        bank = MemoryBank(
+            tuple(vouched)[: self._limits.prompted],
+            tuple(recent)[-self._limits.recent :] if self._limits.recent else (),
+            tuple(Pointer(memory.frame, memory.pointer) for memory in recent)[-self._limits.pointers :],
+        )
+        return Trail(bank, reverse)
+
+    @torch.inference_mode()
+    def follow(self, tracks: Sequence[Trail], encoded: EncodedFrame) -> list[tuple[Trail, Followed]]:
+        """Find all objects on a frame, in one batch."""
+        if not tracks:
+            return []
+        blank = torch.zeros(0, device=self._model.device)
+        objects = tuple(ObjectTrack(n, track.bank, -1, blank, blank, blank) for n, track in enumerate(tracks, 1))
+        setting = Setting(self._limits, reverse=tracks[0].reverse)
+        state, result = advance(
+            self._model, TrackerState(objects), encoded.frame, features=encoded.features, setting=setting
+        )
+        masks = result.masks()
+        scores, ious = result.score.float().sigmoid().tolist(), result.iou.float().clamp(0, 1).tolist()
+        places = {number: row for row, number in enumerate(result.ids)}
+        banks = {track.id: track.bank for track in state.tracks}
+        return [
+            (replace(track, bank=banks[n]), Followed(masks[places[n]], scores[places[n]], ious[places[n]]))
+            for n, track in enumerate(tracks, 1)
+        ]
+
+    def propose(self, encoded: EncodedFrame, options: automatic.Grid) -> list[automatic.Proposal]:
+        """Propose masks of everything on a frame, best first."""
+        return automatic.propose(EncodedImage(self._model, encoded.size, encoded.features), options)
+
+
+def _pixels(logits: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """(M, 4h, 4w) logits as (M, H, W) bool masks."""
+    return (full_size(logits.float(), size) > 0).cpu().numpy()
+
+
+def _share(value: Tensor) -> float:
+    return min(1.0, max(0.0, float(value)))

@@ -1,0 +1,157 @@
+"""Look into an annotation project, and work on it without the page.
+
+vidseg project info dance.vidseg          what is in it
+vidseg project check dance.vidseg         look for damage
+vidseg project propagate dance.vidseg     bring all masks up to date with the prompts
+vidseg project export dance.vidseg --format coco --out masks/
+vidseg project relink dance.vidseg 1 moved/dance.mp4
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidseg.cli.options import add_model_arguments, load
+
+if TYPE_CHECKING:
+    from vidseg.annotate import Project
+    from vidseg.annotate.segmenter import Segmenter
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `vidseg project` and its verbs."""
+    from vidseg.cli.export import add_export_arguments
+
+    verbs = parser.add_subparsers(title="verbs", dest="project_verb", metavar="VERB", required=True)
+    made = {}
+    for name, text in (
+        ("info", "print what is in a project"),
+        ("check", "look for damage; exit code 1 if there is any"),
+        ("propagate", "bring all masks up to date with the prompts"),
+        ("export", "write masks, as `vidseg export` does"),
+        ("relink", "point a video of the project at the file's new place"),
+    ):
+        made[name] = verbs.add_parser(name, help=text, description=text)
+        made[name].add_argument("project", type=Path, metavar="PROJECT", help="the project file")
+    made["info"].add_argument("--json", action="store_true", help="print JSON")
+    add_export_arguments(made["export"])
+    made["propagate"].add_argument("--video", type=int, action="append", metavar="ID", help="only this video")
+    made["propagate"].add_argument("--overwrite", action="store_true", help="replace accepted masks, too")
+    add_model_arguments(made["propagate"])
+    made["relink"].add_argument("video", type=int, metavar="ID", help="the video, see `vidseg project info`")
+    made["relink"].add_argument("path", type=Path, metavar="PATH", help="where it is now")
+    made["relink"].add_argument(
+        "--force", action="store_true", help="accept another content of the same size and length"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what `vidseg project VERB` asks for."""
+    if args.project_verb == "export":
+        from vidseg.cli import export
+
+        export.run(args)
+        return 0
+    from vidseg.annotate import Project
+
+    writes = args.project_verb in ("propagate", "relink")
+    with Project.open(args.project, readonly=not writes) as project:
+        return {"info": _info, "check": _check, "propagate": _propagate, "relink": _relink}[args.project_verb](
+            project, args
+        )
+
+
+def _info(project: Project, args: argparse.Namespace) -> int:
+    videos = [_about(project, video.id) for video in project.videos()]
+    if args.json:
+        print(json.dumps({"project": str(project.path), "videos": videos, "unfinished_jobs": len(project.jobs())}))
+        return 0
+    for video in videos:
+        height, width = video["size"]
+        print(f"video {video['id']}: {video['name']}, {video['frames']} frames of {width}x{height}, {video['status']}")
+        for one in video["objects"]:
+            of_class = f" ({one['class']})" if one["class"] else ""
+            states = ", ".join(f"{one[state]} {state}" for state in ("visible", "stale", "accepted", "rejected"))
+            prompts = f"{one['prompts']} prompts on {one['prompted_frames']} frames"
+            print(f"  object {one['id']}: {one['name']}{of_class}, {prompts}, {one['masks']} masks ({states})")
+        print(f"  reviewed: {video['share_reviewed']:.0%}")
+    if not videos:
+        print("no videos yet")
+    return 0
+
+
+def _about(project: Project, video: int) -> dict[str, Any]:
+    from vidseg.annotate.rows import is_stale
+    from vidseg.annotate.view import video_json
+
+    objects = []
+    for known in project.objects(video):
+        around = project.anchors(video, known.id)
+        masks = list(project.masks(video, known.id, pixels=False))
+        objects.append(
+            {
+                **known.to_json(),
+                "prompts": len(project.prompts(video, known.id)),
+                "prompted_frames": len(around.frames),
+                "masks": len(masks),
+                "visible": sum(mask.area > 0 for mask in masks),
+                "stale": sum(is_stale(mask, around) for mask in masks),
+                "accepted": sum(mask.state == "accepted" for mask in masks),
+                "rejected": sum(mask.state == "rejected" for mask in masks),
+            }
+        )
+    return {**video_json(project, project.video(video)), "objects": objects}
+
+
+def _check(project: Project, args: argparse.Namespace) -> int:
+    found = project.check()
+    print("\n".join(found) if found else f"{project.path}: nothing wrong found")
+    return 1 if found else 0
+
+
+def _relink(project: Project, args: argparse.Namespace) -> int:
+    video = project.relink(args.video, args.path, force=args.force)
+    print(f"video {video.id} is now {video.path}")
+    return 0
+
+
+def _propagate(project: Project, args: argparse.Namespace) -> int:
+    from vidseg.annotate import Session
+
+    wanted = args.video or [video.id for video in project.videos()]
+    with Session(project, partial(_segmenter, args)) as session:
+        session.listen(partial(_progress, quiet=not sys.stderr.isatty()))
+        for video in wanted:
+            if any(project.anchors(video, known.id).frames for known in project.objects(video) if not known.locked):
+                session.do(
+                    "propagate.start",
+                    video=video,
+                    direction="both",
+                    frame=0,
+                    reach="all",
+                    overwrite=args.overwrite,
+                )
+        session.wait()
+    failed = [job["state"] for job in project.jobs()]
+    print(f"{project.path}: masks are up to date" if not failed else f"{len(failed)} jobs are not finished")
+    return 1 if failed else 0
+
+
+def _segmenter(args: argparse.Namespace) -> Segmenter:
+    from vidseg.annotate.model import ModelSegmenter
+
+    return ModelSegmenter(load(args), name=str(args.checkpoint or args.model))
+
+
+def _progress(event: dict[str, Any], *, quiet: bool) -> None:
+    if event["event"] == "job" and not quiet:
+        job = event["job"]
+        end = "\n" if job["state"] == "done" else ""
+        print(
+            f"\r{job['done']}/{job['total']} frames, {job['frames_per_second']:.1f} a second ", end=end, file=sys.stderr
+        )
