@@ -71,6 +71,18 @@ def test_only_the_best_candidate_is_taught():
     assert sums.overlap == 1
 
 
+def test_spread_teaches_the_other_candidates_their_share():
+    mask = half_mask()
+    candidates = torch.stack([2 - 4 * mask, 4 * mask - 2, 2 - 4 * mask], dim=1).requires_grad_()
+    score = torch.zeros(1)
+    plain = frame_sums(candidates, torch.zeros(1, 3), score, target(mask), CONFIG)
+    spread = frame_sums(candidates, torch.zeros(1, 3), score, target(mask), CONFIG, spread=0.3)
+    each = [frame_sums(candidates[:, i : i + 1], torch.zeros(1, 1), score, target(mask), CONFIG) for i in range(3)]
+    assert_close(spread.dice, 0.7 * plain.dice + 0.1 * sum(one.dice for one in each))
+    spread.dice.backward()
+    assert all(candidates.grad[0, i].abs().sum() > 0 for i in range(3))
+
+
 def test_promised_overlap_is_taught_on_all_candidates_or_on_the_best():
     mask = half_mask()
     candidates = torch.stack([2 - 4 * mask, 4 * mask - 2, 2 - 4 * mask], dim=1)

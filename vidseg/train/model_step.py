@@ -246,7 +246,7 @@ def first_frame(
             decoded = model.decode(
                 plain, here.high_res, points=points.points, labels=points.labels, multimask=kind == "click"
             )
-            total = total.plus(judged(decoded, target_of(batch, 0, losses, rows), losses))
+            total = total.plus(judged(decoded, target_of(batch, 0, losses, rows), losses, spread=losses.spread_click))
         order.append(rows)
         parts.append(decoded)
         points_of.append(_two_points(points))
@@ -262,7 +262,7 @@ def followed_frame(
     tokens = memory_tokens(model, bank, t, limits=limits_of(model))
     conditioned = model.attend(frame.vision, frame.position, tokens)
     decoded = model.decode(conditioned, frame.high_res, multimask=True)
-    return decoded, conditioned, judged(decoded, target_of(batch, t, losses), losses)
+    return decoded, conditioned, judged(decoded, target_of(batch, t, losses), losses, spread=losses.spread)
 
 
 def corrected_frame(
@@ -282,7 +282,11 @@ def corrected_frame(
         mask=before.logits.detach()[:, None].clamp(-32, 32),
         multimask=True,
     )
-    return decoded, judged(decoded, target_of(batch, t, losses), losses), user.Points(points.points, labels)
+    return (
+        decoded,
+        judged(decoded, target_of(batch, t, losses), losses, spread=losses.spread),
+        user.Points(points.points, labels),
+    )
 
 
 def remembered(model: Sam2, frame: ImageFeatures, decoded: Decoded, t: int, *, binarise: bool) -> Memory:
@@ -304,12 +308,12 @@ def target_of(batch: Batch, t: int, losses: LossConfig, rows: Tensor | None = No
     return Target(mask[:, 0], counts[:, 0].index_select(0, clip), known.float(), present.float())
 
 
-def judged(decoded: Decoded, target: Target, losses: LossConfig) -> Sums:
+def judged(decoded: Decoded, target: Target, losses: LossConfig, *, spread: float) -> Sums:
     """Losses of `decoded`, at the size of `target`."""
     candidates = decoded.candidates
     if candidates.shape[-2:] != target.mask.shape[-2:]:
         candidates = F.interpolate(candidates, size=target.mask.shape[-2:], mode="bilinear", align_corners=False)
-    return frame_sums(candidates, decoded.iou, decoded.score, target, losses)
+    return frame_sums(candidates, decoded.iou, decoded.score, target, losses, spread=spread)
 
 
 def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
