@@ -55,6 +55,8 @@ class Measurement:
     Attributes:
         name: "vidseg" or the peer's name; dtype: what it computed in.
         frame: a whole frame, without decoding the video.
+        processor: processor time of a frame, summed over threads. Where it is far below `frame` with one thread,
+            something else was using the machine.
         stages: time by stage of `STAGES`; they need not sum to `frame` exactly, being medians.
         gflop: products by stage, in 10^9 floating-point operations.
         bound: by stage, the least time at this machine's matrix rate.
@@ -63,6 +65,7 @@ class Measurement:
     name: str
     dtype: str
     frame: float
+    processor: float
     stages: dict[str, float]
     gflop: dict[str, float]
     bound: dict[str, float]
@@ -135,8 +138,16 @@ def _run_case(
     }
     if case.peer is None:  # with a peer in the same process the peak would be both's
         return described | {"peak_memory_bytes": peak_memory(device)}
-    ratio = statistics.median(a / b for a, b in zip(clocks[0].frames, clocks[1].frames, strict=True))
-    return described | {"ratio_to_peer": ratio, **agreement.describe()}
+    return described | {
+        "ratio_to_peer": _ratio(clocks[0].frames, clocks[1].frames),
+        "processor_ratio_to_peer": _ratio(clocks[0].processor, clocks[1].processor),
+        **agreement.describe(),
+    }
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median over frames of the ratio in turns next to each other."""
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 class _Clock:
@@ -145,20 +156,22 @@ class _Clock:
     def __init__(self, subject: Subject, device: torch.device) -> None:
         self.subject, self.device = subject, device
         self.frames: list[float] = []
+        self.processor: list[float] = []
         self.stages: list[dict[str, float]] = []
         self.flops: dict[str, int] = {}
 
     def follow(self, frame: Frame, *, counting: bool) -> Tensor:
         """Let the subject follow a frame; counting FLOPs, it is not timed."""
         with watched(self.subject.parts, self.device, counting=counting) as stages:
-            start = time.perf_counter()
+            start, worked = time.perf_counter(), time.process_time()
             logits = self.subject.follow(frame)
             synchronise(self.device)
-            seconds = time.perf_counter() - start
+            seconds, worked = time.perf_counter() - start, time.process_time() - worked
         if counting:
             self.flops = dict(stages.flops)
         else:
             self.frames.append(seconds)
+            self.processor.append(worked)
             self.stages.append({**stages.seconds, REST: seconds - sum(stages.seconds.values())})
         return logits.cpu()
 
@@ -169,6 +182,7 @@ class _Clock:
             name=self.subject.name,
             dtype=dtype,
             frame=statistics.median(self.frames),
+            processor=statistics.median(self.processor),
             stages={stage: statistics.median(frame[stage] for frame in self.stages) for stage in STAGES},
             gflop={stage: count / 1e9 for stage, count in flops.items()},
             bound={stage: count / rate for stage, count in flops.items()},
@@ -247,8 +261,10 @@ def table(described: dict[str, Any]) -> str:
         ours, peer = described["results"]
         lines.append(
             f"  {ours['name']} {ours['dtype']} / {peer['name']} {peer['dtype']}: "
-            f"{described['ratio_to_peer']:.3f} of the time; logits differ by at most "
-            f"{described['largest_logit_difference']:.2g}, masks agree to IoU {described['lowest_mask_iou']:.4f}"
+            f"{described['ratio_to_peer']:.3f} of the time, "
+            f"{described['processor_ratio_to_peer']:.3f} of the processor time; "
+            f"logits differ by at most {described['largest_logit_difference']:.2g}, "
+            f"masks agree to IoU {described['lowest_mask_iou']:.4f}"
         )
     return "\n".join(lines)
 
@@ -270,4 +286,5 @@ def _result_lines(result: dict[str, Any]) -> list[str]:
     for stage, (seconds, gflop, bound) in whole.items():
         work = f"{gflop:>9.1f}{bound:>9.3f}{bound / seconds:>9.0%}" if gflop else ""
         lines.append(f"    {stage:<22}{seconds:>9.3f}{seconds / result['frame']:>8.0%}{work}")
+    lines.insert(2, f"    {'  processor time':<22}{result['processor']:>9.3f}")
     return lines
