@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ class TrackerState:
             if packed["vidseg_state"] != _VERSION:
                 raise VidsegError(f"{path} is a tracker state of version {packed['vidseg_state']}; this is {_VERSION}")
             return TrackerState(tuple(_unpack(t) for t in packed["tracks"]), packed["frame"])
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError) as e:
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError) as e:
             raise VidsegError(f"{path} is not a saved tracker state; give a file that TrackerState.save wrote") from e
 
 

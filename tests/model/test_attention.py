@@ -1,0 +1,67 @@
+"""Attention: the fast paths give the plain result, positions turn as they should."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vidseg.model.attention import Attention, RotaryAttention, weighted_values
+from vidseg.model.positions import rotary_table, rotate, sine_grid, sine_time
+
+
+@pytest.mark.parametrize("keys", [40, 2100])
+def test_chunks_of_queries_give_the_plain_result(keys):
+    q, k, v = torch.randn(2, 1, 300, 32), torch.randn(2, 1, keys, 32), torch.randn(2, 1, keys, 8)
+    plain = (q @ k.transpose(-1, -2) / 32**0.5).softmax(-1) @ v
+    torch.testing.assert_close(weighted_values(q, k, v), plain, atol=1e-5, rtol=1e-5)
+
+
+def test_values_averaged_before_their_projection_give_the_same_numbers():
+    layer = RotaryAttention(32, 1, kv_in_dim=8)
+    q, memory = torch.randn(2, 12, 32), torch.randn(2, 12 * 3 + 4, 8)
+    with torch.no_grad():
+        narrow = layer(q, memory, memory, grid=(3, 4), unplaced=4)
+    wide = layer(q.requires_grad_(), memory, memory, grid=(3, 4), unplaced=4)
+    torch.testing.assert_close(narrow, wide.detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_attention_equals_torchs_own():
+    ours, theirs = Attention(32, 4), torch.nn.MultiheadAttention(32, 4, batch_first=True)
+    weight = torch.cat([ours.q_proj.weight, ours.k_proj.weight, ours.v_proj.weight])
+    bias = torch.cat([ours.q_proj.bias, ours.k_proj.bias, ours.v_proj.bias])
+    theirs.load_state_dict(
+        {
+            "in_proj_weight": weight,
+            "in_proj_bias": bias,
+            "out_proj.weight": ours.out_proj.weight,
+            "out_proj.bias": ours.out_proj.bias,
+        }
+    )
+    q, k = torch.randn(2, 5, 32), torch.randn(2, 7, 32)
+    torch.testing.assert_close(ours(q, k, k), theirs(q, k, k)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_rotary_scores_depend_on_the_distance_alone():
+    table = rotary_table(6, 6, 16)
+    q = rotate(torch.randn(1, 16).expand(36, 16), table)
+    k = rotate(torch.randn(1, 16).expand(36, 16), table)
+    scores = (q @ k.T).reshape(6, 6, 6, 6)
+    torch.testing.assert_close(scores[1, 1, 3, 4], scores[2, 0, 4, 3], atol=1e-4, rtol=1e-4)
+    assert (scores[1, 1, 3, 4] - scores[1, 1, 4, 3]).abs() > 1e-3
+
+
+def test_pointer_keys_are_not_turned():
+    layer = RotaryAttention(8, 1)
+    q, k = torch.randn(1, 4, 8), torch.randn(1, 6, 8)
+    swapped = torch.cat([k[:, :4], k[:, 4:].flip(1)], dim=1)
+    answers = [layer(q, keys, keys, grid=(2, 2), unplaced=2) for keys in (k, swapped)]
+    torch.testing.assert_close(*answers)
+    turned = [layer(q, keys[:, 2:], keys[:, 2:], grid=(2, 2)) for keys in (k, swapped)]
+    assert not torch.allclose(*turned)
+
+
+def test_sine_codes_tell_places_and_ages_apart():
+    grid = sine_grid(5, 7, 16)
+    assert grid.shape == (16, 5, 7)
+    assert len({tuple(c) for c in grid.flatten(1).T.tolist()}) == 35
+    ages = sine_time(torch.linspace(-1, 1, 31), 32)
+    assert F.normalize(ages).unique(dim=0).shape == (31, 32)

@@ -1,0 +1,59 @@
+"""One picture, many prompts."""
+
+import numpy as np
+import pytest
+import torch
+from golden import seeded_model
+
+from vidseg import Box, Click, Frame, Prompt, TrackerState, encode, step
+from vidseg.errors import PromptError
+
+PICTURE = np.random.default_rng(0).integers(0, 255, (60, 100, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def encoded():
+    return encode(seeded_model("tiny-test"), PICTURE)
+
+
+def test_a_click_gives_three_candidates_the_likeliest_first(encoded):
+    result = encoded.prompt([Click(20, 30)])
+    assert result.masks().shape == (3, 60, 100)
+    assert result.masks().dtype == bool
+    assert result.iou.tolist() == sorted(result.iou.tolist(), reverse=True)
+
+
+def test_the_best_candidate_is_what_tracking_answers(encoded):
+    result = encoded.prompt([Click(20, 30)])
+    prompt = Prompt(1, 0, clicks=(Click(20, 30),))
+    _, tracked = step(encoded.model, TrackerState(), Frame(0, 0.0, PICTURE), [prompt])
+    torch.testing.assert_close(result.logits[0], tracked.logits[0])
+
+
+def test_clicks_and_a_box_combine(encoded):
+    box = Box(10, 10, 60, 50)
+    plain = encoded.prompt(box=box)
+    both = encoded.prompt([Click(20, 30), Click(90, 5, False)], box=box)
+    assert not torch.equal(plain.logits, both.logits)
+
+
+def test_refining_starts_from_the_earlier_mask(encoded):
+    first = encoded.prompt([Click(20, 30)])
+    more = [Click(20, 30), Click(80, 50, False)]
+    assert not torch.equal(encoded.prompt(more, refine=first).logits, encoded.prompt(more).logits)
+
+
+def test_many_clicks_in_a_batch_equal_each_alone(encoded):
+    clicks = [Click(20, 30), Click(70, 10), Click(5, 55)]
+    candidates, iou = encoded.prompt_many(clicks)
+    for row, click in enumerate(clicks):
+        alone = encoded.prompt([click])
+        order = iou[row].argsort(descending=True)
+        torch.testing.assert_close(candidates[row, order], alone.logits, atol=1e-4, rtol=0)
+
+
+def test_a_click_outside_is_refused(encoded):
+    with pytest.raises(PromptError, match="outside the picture of 100x60"):
+        encoded.prompt([Click(100, 3)])
+    with pytest.raises(PromptError, match="says nothing"):
+        encoded.prompt()
