@@ -68,7 +68,7 @@ class Flow:
         for frame in video_of(task).frames(min(task.starts.values())):
             grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
             if before is not None:
-                flow = dis.calc(grey, before, np.empty((*grey.shape, 2), np.float32))
+                flow = dis.calc(grey, before, None)  # type: ignore[call-overload]  # an array here is where it starts
                 x, y = columns + flow[..., 0], rows + flow[..., 1]
                 soft = np.stack([cv2.remap(one, x, y, cv2.INTER_LINEAR) for one in soft])
             before = grey

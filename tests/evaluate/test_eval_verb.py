@@ -1,0 +1,139 @@
+"""`vidseg eval` on the command line, and the ladder of baselines on real video."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from labelled import Make, scene_of
+
+from vidseg.cli import main
+from vidseg.masks import palette
+from vidseg.model import PRESETS, Sam2
+from vidseg.weights import save_model
+
+SEQUENCES = ("blackswan", "breakdance", "dog", "drift-straight", "horsejump-high", "kite-surf")
+COPIED = dict(zip(SEQUENCES, (44.0, 20.2, 25.5, 7.8, 14.4, 23.0), strict=True))
+FLOWED = dict(zip(SEQUENCES, (71.4, 22.2, 53.4, 45.9, 37.8, 31.8), strict=True))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    save_model(Sam2(PRESETS["tiny-test"]), path)
+    return path
+
+
+def results_in(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_a_baseline_writes_masks_table_plot_sheet_and_results(davis: Make, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    assert main(["eval", str(davis(binary=True)), "--baseline", "copy", "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert shown == (out / "table.md").read_text()
+    found = results_in(out)
+    assert set(found["sequences"]) == {"a", "b"}
+    assert found["j_and_f"] == pytest.approx((found["j"] + found["f"]) / 2, abs=1e-3)
+    assert f"{found['j_and_f']:.1f}" in shown.splitlines()[-1]
+    assert found["settings"]["protocol"] == "davis2016"
+    assert found["command"].startswith("vidseg eval ") and "--baseline copy" in found["command"]
+    assert (out / "worst.jpg").is_file()
+    assert len(list((out / "masks" / "b").glob("*.png"))) == 6
+
+
+def test_a_checkpoint_is_measured_and_a_second_run_only_reads(
+    davis: Make, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = str(davis(frames=4)), str(tmp_path / "out")
+    command = ["eval", folder, "--checkpoint", str(checkpoint), "--prompt", "click", "--device", "cpu", "--out", out]
+    assert main([*command, "--sequences", "b"]) == 0
+    first = results_in(tmp_path / "out")
+    assert list(first["sequences"]) == ["b"]
+    assert first["settings"]["checkpoint"]["bytes"] == checkpoint.stat().st_size
+    assert main(command) == 0
+    second = results_in(tmp_path / "out")
+    assert list(second["sequences"]) == ["a", "b"]
+    assert second["sequences"]["b"] == first["sequences"]["b"]
+    monkeypatch.setattr("vidseg.cli.eval.load", lambda args: pytest.fail("the model was loaded without need"))
+    assert main(command) == 0
+    assert results_in(tmp_path / "out") == second
+
+
+def test_other_settings_need_another_folder(davis: Make, tmp_path: Path, capsys) -> None:
+    folder, out = str(davis()), str(tmp_path / "out")
+    assert main(["eval", folder, "--baseline", "copy", "--out", out]) == 0
+    assert main(["eval", folder, "--baseline", "flow", "--out", out]) == 1
+    assert "baseline was 'copy', now 'flow'" in capsys.readouterr().err
+
+
+def test_interactive_writes_a_curve(davis: Make, checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    folder = str(davis(names=("a",), frames=4))
+    command = ["eval", folder, "--model", str(checkpoint), "--interactive", "2", "--out", str(out)]
+    assert main([*command, "--prompt", "click", "--device", "cpu"]) == 0
+    assert len(results_in(out)["curve"]) == 3
+
+
+def test_masks_of_another_program_are_scored_again_every_time(davis: Make, tmp_path: Path) -> None:
+    folder, other, out = str(davis(names=("a",))), tmp_path / "other", tmp_path / "out"
+    for frame in range(6):
+        palette.write_index(other / "a" / f"{frame:05d}.png", scene_of("a").draw(frame)[1])
+    command = ["eval", folder, "--masks", str(other), "--out", str(out)]
+    assert main(command) == 0
+    assert results_in(out)["j_and_f"] == 100
+    assert not (out / "masks").exists()
+    palette.write_index(other / "a" / "00002.png", scene_of("a").draw(0)[1] * 0)
+    assert main(command) == 0
+    assert results_in(out)["j_and_f"] == pytest.approx(75)
+
+
+def test_sequences_can_be_listed_in_a_file(davis: Make, tmp_path: Path) -> None:
+    (tmp_path / "val.txt").write_text("b\na\n")
+    command = ["eval", str(davis()), "--baseline", "copy", "--sequences", str(tmp_path / "val.txt")]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert list(results_in(tmp_path / "out")["sequences"]) == ["b", "a"]
+
+
+def test_skipped_sequences_are_said_and_counted(davis: Make, tmp_path: Path, capsys) -> None:
+    root = davis()
+    for path in (root / "JPEGImages/480p/a").iterdir():
+        path.unlink()
+    assert main(["eval", str(root), "--baseline", "copy", "--out", str(tmp_path / "out")]) == 0
+    assert "vidseg: skipped a: no pictures" in capsys.readouterr().err
+    assert len(results_in(tmp_path / "out")["skipped"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--interactive", "-1"], "--interactive -1 is below 0"),
+        (["--interactive", "2", "--baseline", "copy"], "--interactive corrects a model"),
+        (["--baseline", "copy", "--prompt", "box"], "--baseline copy starts from the first mask"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_wrong_usage(
+    davis: Make, tmp_path: Path, capsys, options: list[str], message: str
+) -> None:
+    assert main(["eval", str(davis()), "--out", str(tmp_path / "out"), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_copying_gives_the_first_row_of_the_ladder(shared: Path, tmp_path: Path) -> None:
+    assert main(["eval", str(shared / "data/davis-dev"), "--baseline", "copy", "--out", str(tmp_path / "out")]) == 0
+    found = results_in(tmp_path / "out")
+    assert found["settings"]["protocol"] == "davis2016"
+    assert {name: round(one["j_and_f"], 1) for name, one in found["sequences"].items()} == COPIED
+    assert round(found["j_and_f"], 1) == 22.5
+
+
+@pytest.mark.slow
+def test_optical_flow_gives_the_second_row_of_the_ladder(shared: Path, tmp_path: Path) -> None:
+    """Flow differs a little between builds of OpenCV and of JPEG decoders, and errors add up over a video."""
+    assert main(["eval", str(shared / "data/davis-dev"), "--baseline", "flow", "--out", str(tmp_path / "out")]) == 0
+    found = results_in(tmp_path / "out")
+    assert {name: one["j_and_f"] for name, one in found["sequences"].items()} == pytest.approx(FLOWED, abs=2)
+    assert found["j_and_f"] == pytest.approx(43.8, abs=0.7)
