@@ -71,9 +71,10 @@ def read(path: str | Path) -> list[Annotation]:
     for n, entry in enumerate(as_list(content.get("annotations"), f'{path}: "annotations"')):
         where = f"{path}: annotation {n}"
         entry = as_object(entry, where)
-        if entry.get("image_id") not in place:
-            raise MaskFormatError(f"{where} belongs to image {entry.get('image_id')!r}, which is not in the file")
-        video, frame = place[entry["image_id"]]
+        image = as_int(entry.get("image_id"), f"{where}: image_id")
+        if image not in place:
+            raise MaskFormatError(f"{where} belongs to image {image}, which is not in the file")
+        video, frame = place[image]
         _add(tracks[video], frame, entry, images[video][0][2], numbers, where)
     return [_annotation(video, rows, tracks[video].values()) for video, rows in images.items()]
 

@@ -17,7 +17,7 @@ from ..annotation import Annotation, Annotations, Track, categories, checked
 from ..files import read_json, write_json
 from ..report import Report, Tally
 from .coco import json_path, read_categories, read_mask, xywh
-from .fields import as_box, as_int, as_list, as_object, as_score, as_size
+from .fields import as_box, as_frames, as_int, as_list, as_object, as_score, as_size
 
 NAME = "coco-video"
 
@@ -57,9 +57,9 @@ def read(path: str | Path) -> list[Annotation]:
     tracks: dict[int, list[Track]] = {number: [] for number in videos}
     for n, entry in enumerate(as_list(content.get("annotations") or [], f'{path}: "annotations"')):
         where = f"{path}: annotation {n}"
-        number = as_object(entry, where).get("video_id")
+        number = as_int(as_object(entry, where).get("video_id"), f"{where}: video_id")
         if number not in videos:
-            raise MaskFormatError(f"{where} belongs to video {number!r}, which is not in the file")
+            raise MaskFormatError(f"{where} belongs to video {number}, which is not in the file")
         tracks[number].append(_read_track(entry, videos[number], numbers, len(tracks[number]) + 1, where))
     result = [Annotation(**fields, tracks=tuple(tracks[number])) for number, fields in videos.items()]
     for annotation in result:
@@ -116,7 +116,7 @@ def _tracks(videos: tuple[Annotation, ...], numbers: dict[str, int], tally: Tall
 
 def _read_video(entry: dict[str, Any], where: str) -> dict[str, Any]:
     files = as_list(entry.get("file_names") or [], f"{where}: file_names")
-    length = as_int(entry.get("length", len(files)), f"{where}: length", low=1)
+    length = as_frames(entry.get("length", len(files)), f"{where}: length")
     names = tuple(PurePosixPath(str(name)).stem for name in files)
     if names and len(names) != length:
         raise MaskFormatError(f"{where} has the length {length} and {len(names)} file names")
@@ -140,8 +140,8 @@ def _read_track(
         raise MaskFormatError(f"{where} has the category {category}, which is not in the file")
     lists = {}
     for key in ("segmentations", "bboxes", "scores"):
-        lists[key] = as_list(entry.get(key) or [None] * video["frames"], f"{where}: {key}")
-        if len(lists[key]) != video["frames"]:
+        lists[key] = as_list(entry.get(key) or [], f"{where}: {key}")
+        if lists[key] and len(lists[key]) != video["frames"]:
             raise MaskFormatError(f"{where} has {len(lists[key])} {key} for {video['frames']} frames")
     masks = {
         frame: read_mask(value, video["size"], f"{where}, frame {frame}")

@@ -26,7 +26,7 @@ from ..annotation import Annotation, Annotations, Track, categories, checked
 from ..files import replacing
 from ..palette import hex_colour
 from ..report import Report, Tally
-from .fields import as_int, as_polygon, as_score, as_size
+from .fields import as_frames, as_int, as_polygon, as_score, as_size
 
 NAME = "cvat"
 Shape = Literal["polygon", "mask", "box"]
@@ -178,7 +178,7 @@ class _Reader:
         original = element.find(".//original_size")
         if original is not None:
             self.size = as_size(original.findtext("height"), original.findtext("width"), where)
-        self.frames = as_int(element.findtext(".//size") or 0, f"{where}: size", low=0)
+        self.frames = as_frames(element.findtext(".//size") or 0, f"{where}: size")
 
     def _track(self, element: ElementTree.Element) -> None:
         number = as_int(element.get("id"), f"{self.path}: track id", low=0)
@@ -187,7 +187,7 @@ class _Reader:
         found = self.tracks[number] = _Found(element.get("label") or "object")
         for shape in element:
             where = f"{self.path}: track {number}, frame {shape.get('frame')}"
-            frame = as_int(shape.get("frame"), where, low=0)
+            frame = as_frames(shape.get("frame"), where)
             if shape.get("outside") == "1":
                 found.shapes[frame] = None
             elif shape.tag in ("box", "polygon", "mask"):

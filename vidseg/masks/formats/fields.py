@@ -9,7 +9,11 @@ import numpy as np
 
 from ...errors import MaskFormatError
 from ...types import Box
-from ..rle import MAX_PIXELS
+
+MAX_PIXELS = 2**28
+"""Frames larger than this (16384 x 16384) come from damaged files."""
+MAX_FRAMES = 10_000_000
+"""As do longer videos."""
 
 
 def as_object(value: Any, where: str) -> dict[str, Any]:
@@ -36,6 +40,14 @@ def as_int(value: Any, where: str, *, low: int | None = None) -> int:
         raise MaskFormatError(
             f"{where} is {value!r}; expected a whole number{f' from {low}' if low is not None else ''}"
         )
+    return number
+
+
+def as_frames(value: Any, where: str) -> int:
+    """Return a number or an index of frames."""
+    number = as_int(value, where, low=0)
+    if number > MAX_FRAMES:
+        raise MaskFormatError(f"{where} is {number}; videos have at most {MAX_FRAMES:,} frames, the file is damaged")
     return number
 
 

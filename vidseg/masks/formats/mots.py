@@ -21,7 +21,7 @@ from ..annotation import Annotation, Annotations, Track, categories, checked, fr
 from ..files import replacing, write_png
 from ..report import Report, Tally
 from .davis import index_masks, video_folders
-from .fields import as_int, as_size
+from .fields import as_frames, as_int, as_size
 
 NAME = "mots"
 CLASSES = {"car": 1, "pedestrian": 2}
@@ -107,26 +107,30 @@ def _read_classes(path: Path) -> dict[int, str]:
     for folder in (path, path.parent, path.parent.parent):
         file = folder / "classes.txt"
         if file.is_file():
-            for n, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            for n, line in enumerate(_lines(file), 1):
                 number, _, name = line.partition(" ")
                 names[as_int(number, f"{file}: line {n}")] = name
             break
     return names
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MaskFormatError(f"{path} cannot be read ({error}); expected a MOTS text file") from None
+
+
 def _read_text(path: Path, names: dict[int, str]) -> Annotation:
     found: dict[int, dict[int, rle.Rle]] = {}
     size, last = None, -1
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise MaskFormatError(f"{path} cannot be read ({error}); expected a MOTS text file") from None
-    for n, line in enumerate(lines, 1):
+    for n, line in enumerate(_lines(path), 1):
         where = f"{path}: line {n}"
         columns = line.split()
         if len(columns) != 6:
             raise MaskFormatError(f"{where} has {len(columns)} columns; expected frame, id, class, height, width, mask")
-        frame, value, kind = (as_int(column, where, low=0) for column in columns[:3])
+        frame = as_frames(columns[0], where)
+        value, kind = (as_int(column, where, low=0) for column in columns[1:3])
         own = as_size(columns[3], columns[4], where)
         size = size or own
         if value // 1000 != kind or not 1 <= value <= 65535:

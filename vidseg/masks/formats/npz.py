@@ -9,6 +9,7 @@ Written: `<video>.npz` with, for N objects and T frames, `masks_00012` (N, H, W)
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from .. import rle
 from ..annotation import Annotation, Annotations, Track, checked
 from ..files import replacing
 from ..report import LOSSES, Report, Tally
+from .fields import as_frames
 
 NAME = "npz"
+_DAMAGED = (zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError, OverflowError, RuntimeError, SyntaxError)
 
 
 def write(annotations: Annotations, out: str | Path) -> Report:
@@ -95,17 +98,17 @@ def _store(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
 
 def _read(path: Path) -> Annotation:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return _annotation(path, arrays)
     except KeyError as error:
         raise MaskFormatError(f"{path} has no array {error.args[0]}; expected the arrays that vidseg writes") from None
-    except (OSError, ValueError, TypeError, IndexError, AttributeError, zipfile.BadZipFile, EOFError) as error:
+    except (*_DAMAGED, OSError, ValueError, TypeError, IndexError, AttributeError, EOFError) as error:
         raise MaskFormatError(f"{path} cannot be read ({error}); expected an .npz file of masks") from None
 
 
 def _annotation(path: Path, arrays: np.lib.npyio.NpzFile) -> Annotation:
     height, width = (int(n) for n in arrays["size"])
-    frames, ids = int(arrays["frames"]), arrays["ids"].tolist()
+    frames, ids = as_frames(int(arrays["frames"]), f"{path}: frames"), arrays["ids"].tolist()
     boxes, scores, visible = arrays["boxes"], arrays["scores"], arrays["visible"]
     if boxes.shape != (frames, len(ids), 4) or scores.shape != visible.shape or visible.shape != (frames, len(ids)):
         raise MaskFormatError(

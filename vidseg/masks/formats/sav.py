@@ -19,7 +19,7 @@ from .. import rle
 from ..annotation import Annotation, Annotations, Track, checked
 from ..files import read_json, write_json
 from ..report import Report, Tally
-from .fields import as_int, as_list, as_object, as_score, as_size
+from .fields import as_frames, as_int, as_list, as_object, as_score, as_size
 
 NAME = "sav"
 
@@ -113,7 +113,7 @@ def _read(path: Path, step: int) -> Annotation:
                 raise MaskFormatError(f"{where}, object {track.id - shift}: {error}") from None
             if rle.area(mask):
                 track.masks[n * step] = mask  # type: ignore[index]  # being built
-    counted = as_int(content.get("video_frame_count", 0), f'{path}: "video_frame_count"', low=0)
+    counted = as_frames(content.get("video_frame_count", 0), f'{path}: "video_frame_count"')
     name = str(content.get("video_id") or path.stem)
     annotation = Annotation(name, size, max(counted, (len(listed) - 1) * step + 1), tuple(tracks))
     duration = content.get("video_duration")

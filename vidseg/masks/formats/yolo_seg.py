@@ -10,7 +10,7 @@ own (`parts="split"`: exact, but one object becomes several). Which masks are on
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from .. import polygons, rle
 from ..annotation import Annotation, Annotations, Track, categories, checked
 from ..files import replacing
 from ..report import Report, Tally
-from .fields import as_int, as_object, as_size
+from .fields import as_frames, as_int, as_object, as_size
 
 NAME = "yolo-seg"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -75,7 +75,8 @@ def read(path: str | Path, *, size: tuple[int, int] | None = None) -> list[Annot
     names = settings.get("names") or {}
     names = dict(enumerate(names)) if isinstance(names, list) else as_object(names, f"{root / 'data.yaml'}: names")
     if "vidseg" in settings:
-        return [_read_own(root, video, entry, names) for video, entry in settings["vidseg"].items()]
+        videos = as_object(settings["vidseg"] or {}, f"{root / 'data.yaml'}: vidseg")
+        return [_read_own(root, video, entry, names) for video, entry in videos.items()]
     folders = sorted({file.parent for file in root.rglob("*.txt") if "labels" in file.relative_to(root).parts[:-1]})
     folders = folders or ([root] if any(root.glob("*.txt")) else [])
     if not folders:
@@ -149,9 +150,11 @@ def _read_own(root: Path, video: str, entry: Any, names: dict[Any, Any]) -> Anno
     if not isinstance(size, list) or len(size) != 2:
         raise MaskFormatError(f"{where} has the size {size!r}; expected [H, W]")
     frame_names = tuple(str(name) for name in entry.get("frame_names") or ())
-    frames = as_int(entry.get("frames"), f"{where}: frames", low=0)
+    frames = as_frames(entry.get("frames"), f"{where}: frames")
+    if len(frame_names) not in (0, frames):
+        raise MaskFormatError(f"{where} has {frames} frames and {len(frame_names)} frame names")
     plain = Annotation(str(video), as_size(size[0], size[1], where), frames, frame_names=frame_names)
-    files = [label_path(root, plain, frame) for frame in range(frames)]
+    files = (label_path(root, plain, frame) for frame in range(frames))
     found = _read_files(plain.video, files, plain.size, names)
     return Annotation(plain.video, plain.size, frames, found.tracks, frame_names=frame_names)
 
@@ -198,8 +201,9 @@ class _Lines:
         self.tracks.append(Track(len(self.tracks) + 1, category=category, **own))
 
 
-def _read_files(video: str, files: list[Path], size: tuple[int, int], names: dict[Any, Any]) -> Annotation:
+def _read_files(video: str, files: Iterable[Path], size: tuple[int, int], names: dict[Any, Any]) -> Annotation:
     lines = _Lines(size, names)
+    stems = []
     for frame, file in enumerate(files):
         try:
             text = file.read_text(encoding="utf-8")
@@ -208,5 +212,5 @@ def _read_files(video: str, files: list[Path], size: tuple[int, int], names: dic
         for n, line in enumerate(text.splitlines(), 1):
             if line.strip():
                 lines.add(line, frame, f"{file}: line {n}")
-    stems = tuple(file.stem for file in files)
-    return Annotation(video, size, len(files), tuple(lines.tracks), frame_names=stems)
+        stems.append(file.stem)
+    return Annotation(video, size, len(stems), tuple(lines.tracks), frame_names=tuple(stems))
