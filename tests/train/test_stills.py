@@ -11,6 +11,7 @@ from PIL import Image
 from vidseg.errors import DataError
 from vidseg.train import augment
 from vidseg.train.sources import Recipe, Stills
+from vidseg.train.sources.stills import neighbour
 
 RED, BLUE, GREY = (220, 30, 30), (30, 30, 220), (120, 120, 120)
 CALM = Recipe(extras=0, leave=0, shadow=0, smear=0)
@@ -145,3 +146,18 @@ def test_255_is_ignored_in_stills(tmp_path):
     source = Stills(tmp_path, recipe=replace(CALM, whole=1.0, apart=0.0))
     assert any(clip.ignore[0][:, :2].all() or clip.ignore.any() for clip in many(source, 5))
     assert max(clip.masks.shape[1] for clip in many(source, 5, objects=5)) == 2
+
+
+def test_touching_objects_count_as_one_now_and_then(tmp_path, plain_camera):
+    write_still(tmp_path, "pair", objects=((30, 20, 60, 60, RED), (60, 20, 90, 60, BLUE)))
+    merging = replace(CALM, whole=1.0, apart=0.0, merge=1.0)
+    for clip in many(Stills(tmp_path, recipe=merging), 6):
+        inside = clip.images[0][inner(clip.masks[0, 0])].astype(int)
+        assert clip.masks.shape[1] == 1
+        assert all((np.abs(inside - colour).max(1) < 12).any() for colour in (RED, BLUE))
+
+
+def test_only_objects_that_touch_are_neighbours():
+    labels = np.zeros((30, 60), np.uint8)
+    labels[5:25, 5:20], labels[5:25, 21:35], labels[5:25, 50:60] = 1, 2, 3
+    assert neighbour(labels, 1) == 2 and neighbour(labels, 2) == 1 and neighbour(labels, 3) is None

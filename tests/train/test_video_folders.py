@@ -139,3 +139,16 @@ def test_real_training_videos_give_clips(shared):
     assert len(source) == 64
     for seed in range(5):
         assert source.clip(np.random.default_rng(seed), **SHAPE).masks[0].any(axis=(1, 2)).all()
+
+
+def test_touching_objects_count_as_one_where_merging_is_certain(tmp_path):
+    write_video(tmp_path / "s", tmp_path / "s", suffix=".webp")
+    for path in (tmp_path / "s").glob("*.png"):
+        labels = np.array(Image.open(path))
+        labels[50:70][labels[30:50] == 1] = 2
+        Image.fromarray(labels).save(path)
+    counts = [
+        {VideoFolders(tmp_path, merge=merge).clip(np.random.default_rng(s), **SHAPE).masks.shape[1] for s in range(12)}
+        for merge in (0.0, 1.0)
+    ]
+    assert counts[0] >= {2} and counts[1] == {1}

@@ -100,7 +100,7 @@ def make_plan(
     draft.forward[:, 0] = _camera(rng, contents, draft.entry[:, 0, 0], chosen, found, kind, speed, frames, size)
     draft.extent[:, 0] = contents.sizes[draft.entry[:, 0, 0]].max(axis=1)
     draft.bend[:, 0] = np.array([0.12, 0.06, 0.06, 0.0])[kind]
-    table = _table(contents, chosen, found, kind)
+    table = _table(contents, chosen, found, kind, merged=rng.random(batch) < recipe.merge)
 
     things, own = _things(rng, contents, chosen, found, kind, wanted, objects, recipe)
     draft.used[:, 1:] = things >= 0
@@ -169,12 +169,20 @@ def _choose(
     return np.take_along_axis(candidate, order, 1), found
 
 
-def _table(contents: Contents, chosen: np.ndarray, found: np.ndarray, kind: np.ndarray) -> np.ndarray:
-    """(B, 256) labels of the pictures to labels of the clips."""
+def _table(
+    contents: Contents, chosen: np.ndarray, found: np.ndarray, kind: np.ndarray, *, merged: np.ndarray
+) -> np.ndarray:
+    """(B, 256) labels of the pictures to labels of the clips; where `merged`, the first two objects become one."""
     table = np.zeros((len(kind), 256), np.uint8)
     rows, places = np.nonzero(found & (kind != PASTE)[:, None])
     labels = contents.label[chosen[rows, places]]
     table[rows, labels] = np.where(kind[rows] == APART, HOLE, places + 1)
+    if chosen.shape[1] > 1:
+        # Boxes that overlap stand for objects that touch; exact enough, and no mask is needed here.
+        one, other = contents.boxes[chosen[:, 0]], contents.boxes[chosen[:, 1]]
+        touch = (np.maximum(one[:, :2], other[:, :2]) < np.minimum(one[:, 2:], other[:, 2:])).all(axis=1)
+        both = np.flatnonzero(merged & touch & found[:, 1] & np.isin(kind, (WHOLE, VIDEO)))
+        table[both, contents.label[chosen[both, 1]]] = 1
     table[(kind == WHOLE) | (kind == VIDEO), IGNORE] = IGNORE
     return table
 

@@ -33,7 +33,8 @@ class Recipe:
 
     `whole` and `apart` are shares of clips, the rest is "paste". `slow` and `fast` bound the speed (log-uniform): 1 is
     6 % of the frame's short side a frame. `extras` is the share of clips with 1-3 things that are not targets, `twin`
-    the share of those that copy a target. `leave` is the chance of a target to go out of the frame or vanish.
+    the share of those that copy a target. `leave` is the chance of a target to go out of the frame or vanish, `merge`
+    that of two touching objects to count as one (a rider and the horse).
     """
 
     whole: float = 0.4
@@ -44,6 +45,7 @@ class Recipe:
     extras: float = 0.6
     twin: float = 0.35
     leave: float = 0.2
+    merge: float = 0.12
     shadow: float = 0.3
     smear: float = 0.3
 
@@ -192,6 +194,15 @@ def at_border(mask: np.ndarray) -> bool:
     return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
+def neighbour(labels: np.ndarray, label: int, *, reach_px: int = 3) -> int | None:
+    """The other label with most pixels within `reach_px` of `label` in `labels` (H, W), or None."""
+    side = 2 * reach_px + 1
+    near = cv2.dilate((labels == label).astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    others, counts = np.unique(labels[near], return_counts=True)
+    counts[np.isin(others, (0, IGNORE, label))] = 0
+    return int(others[counts.argmax()]) if counts.max() >= side else None
+
+
 def _roots(store: Store) -> str:
     return ", ".join(str(root) for root in store.roots)
 
@@ -231,7 +242,8 @@ class _Scene:
         if self.calm:
             kind = "whole"
         base = self.stills.draw(rng, self.size)
-        chosen = self._choose(base)
+        base, first = self._merged(base)
+        chosen = self._choose(base, first)
         if kind == "apart":
             # What the border of the picture cuts off would show its straight edge once it moves.
             inner = [label for label in chosen if not at_border(base.labels == label)]
@@ -273,12 +285,26 @@ class _Scene:
         """A cut-out that is no target."""
         return self._flying(self.stills.cut(self.rng, self.size), 0)
 
-    def _choose(self, base: Still) -> list[int]:
-        """Up to `objects` labels of `base`, in random order, larger ones a little more likely to come first."""
+    def _merged(self, base: Still) -> tuple[Still, int | None]:
+        """`base`, now and then with two touching objects under one label, which is returned too."""
+        if len(base.areas_px) < 2 or self.rng.random() >= self.recipe.merge:
+            return base, None
+        label = int(self.rng.choice(sorted(base.areas_px)))
+        other = neighbour(base.labels, label)
+        if other is None:
+            return base, None
+        labels = np.where(base.labels == other, np.uint8(label), base.labels)
+        areas_px = {i: a for i, a in base.areas_px.items() if i != other}
+        areas_px[label] = int((labels == label).sum())
+        return Still(base.name, base.image, labels, areas_px), label
+
+    def _choose(self, base: Still, first: int | None) -> list[int]:
+        """Up to `objects` labels of `base`: `first`, then larger ones a little likelier to come early."""
         labels = sorted(base.areas_px)
         weights = np.sqrt([base.areas_px[label] for label in labels])
         count = min(len(labels), int(self.rng.integers(1, self.objects + 1)))
-        return [int(x) for x in self.rng.choice(labels, count, replace=False, p=weights / weights.sum())]
+        drawn = [int(x) for x in self.rng.choice(labels, count, replace=False, p=weights / weights.sum())]
+        return drawn if first is None else [first, *(label for label in drawn if label != first)][:count]
 
     def _view(self, base: Still, chosen: list[int]) -> tuple[np.ndarray, float]:
         """Centre (x, y) and width in source pixels of what the camera sees on frame 0."""

@@ -13,7 +13,7 @@ from vidseg.errors import DataError
 from vidseg.train import augment, layers, warp
 from vidseg.train.clip import IGNORE, Clip, Skip, SkipList, min_area_px, pick_objects
 from vidseg.train.sources.layouts import Sequence, sequences
-from vidseg.train.sources.stills import Stills
+from vidseg.train.sources.stills import Stills, neighbour
 from vidseg.train.sources.store import Cache, Store, decode_image, decode_index, shrink
 
 _TRIES = 20
@@ -28,6 +28,7 @@ class VideoFolders:
         max_stride: frames of a clip are 1 to this many annotated frames apart.
         extras: a `Stills` source whose cut-outs pass over `extras_share` of the clips, as occluders and strangers;
             `mixture` lends one of its own.
+        merge: chance that two touching objects count as one.
         cache_mb: memory for decoded frames, in each process.
         work_scale: frames are kept at this many times the short side of the clips.
 
@@ -45,12 +46,13 @@ class VideoFolders:
         max_stride: int = 4,
         extras: Stills | None = None,
         extras_share: float = 0.25,
+        merge: float = 0.12,
         cache_mb: float = 512,
         work_scale: float = 1.5,
     ) -> None:
         self.name = name
         self.max_stride = max_stride
-        self.extras, self.extras_share = extras, extras_share
+        self.extras, self.extras_share, self.merge = extras, extras_share, merge
         self.work_scale = work_scale
         self.store = Store(roots)
         self._skips = SkipList()
@@ -184,6 +186,13 @@ class VideoFolders:
         if not ids:
             return None
         rng.shuffle(ids)
+        other = neighbour(first, ids[0]) if rng.random() < self.merge else None
+        if other is not None:
+            ids.remove(other)
+            loaded = [
+                (image, None if mask is None else np.where(mask == other, np.uint8(ids[0]), mask))
+                for image, mask in loaded
+            ]
         forward = self._camera(rng, [mask for _, mask in loaded if mask is not None], ids[0], len(loaded), size)
         images = np.empty((len(loaded), *size, 3), np.uint8)
         labels = np.zeros((len(loaded), *size), np.uint8)
