@@ -15,7 +15,7 @@ import numpy as np
 from ..masks import rle
 from ..types import Click
 from . import edit, objects, paint, plan, view
-from .guards import need_frame, need_object, need_prompt, need_video, spare_accepted
+from .guards import need_frame, need_inside, need_object, need_prompt, need_range, need_video, spare_accepted
 from .propagate import JobSpec
 from .refused import Refused
 from .rows import MaskInfo, ObjectInfo, PromptInfo, Said, add_up, describe, is_stale
@@ -94,6 +94,7 @@ def click(
     overwrite: bool = False,
 ) -> Result:
     """prompt.click."""
+    need_inside(need_video(session.project, video), x, y)
     value = {"x": float(x), "y": float(y), "on": bool(on)}
     return _ask(session, video, object, frame, kind="click", value=value, overwrite=overwrite)
 
@@ -102,7 +103,12 @@ def box(
     session: Session, *, video: int, object: int, frame: int, box: Sequence[float], overwrite: bool = False
 ) -> Result:
     """prompt.box."""
-    value = {"box": [float(edge) for edge in box]}
+    height, width = need_video(session.project, video).size
+    x1, y1, x2, y2 = (float(edge) for edge in box)
+    kept = [max(0.0, x1), max(0.0, y1), min(x2, float(width)), min(y2, float(height))]
+    if not (kept[0] < kept[2] and kept[1] < kept[3]):
+        raise Refused("bad_request", f"the box lies outside the picture of {width}x{height} pixels")
+    value = {"box": kept}
     return _ask(session, video, object, frame, kind="box", value=value, overwrite=overwrite)
 
 
@@ -310,7 +316,7 @@ def hover(
     session: Session, *, video: int, frame: int, x: float, y: float, object: int | None = None, on: bool = True
 ) -> Result:
     """hover: what a click here would give; nothing is recorded."""
-    need_frame(session.project, video, frame)
+    need_inside(need_frame(session.project, video, frame), x, y)
     ticket = next(session.hovers)
     session.newest_hover = ticket
 
@@ -389,6 +395,10 @@ def propagate(
     """propagate.start."""
     project = session.project
     info = need_frame(project, video, frame)
+    if reach == "range":
+        if start is None or stop is None:
+            raise Refused("bad_request", "propagate.start: a range needs start and stop")
+        need_range(project, video, start, stop)
     if objects is None:
         numbers = [known.id for known in project.objects(video) if not known.locked]
     else:

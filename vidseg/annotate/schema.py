@@ -74,14 +74,16 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     Raises ProjectError if the file is not a project, is damaged, or was written by a newer vidseg.
     """
     try:
-        where = f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        where = f"{path.resolve().as_uri()}?mode={'rw' if readonly else 'rwc'}"
         connection = sqlite3.connect(where, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
     except sqlite3.Error as error:
         raise ProjectError(f"{path} cannot be opened ({error}); expected a vidseg project file") from None
     try:
         _check(connection, path)
         connection.execute("PRAGMA foreign_keys = ON")
-        if not readonly:
+        if readonly:
+            connection.execute("PRAGMA query_only = ON")
+        else:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             _migrate(connection)

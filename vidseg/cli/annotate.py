@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import webbrowser
 from functools import partial
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     project, videos = places(args.videos, args.project)
     listener = bind(args.host, args.port)
     with listener, open_session(project, videos=videos, load=partial(_segmenter, args)) as session, session.project:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         session.prepare()
         if args.host not in ("127.0.0.1", "localhost", "::1"):
             print(
