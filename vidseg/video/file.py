@@ -44,6 +44,10 @@ def open(source: Any, *, backend: str = "auto") -> Video:
         raise VideoError(f"{path} does not exist; give a video file, a folder or pattern of images, or a camera number")
     if path.is_file() and path.stat().st_size == 0:
         raise VideoError(f"{path} is empty (0 bytes)")
+    if backend == "decord":
+        from vidseg.video.decord import DecordFile
+
+        return DecordFile(path)
     return VideoFile(path)
 
 

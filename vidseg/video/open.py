@@ -27,7 +27,8 @@ def open_video(source: str | os.PathLike[str] | int, *, backend: str = "auto") -
 
     Args:
         source: a path; a pattern such as "frames/*.jpg"; a camera number (0 or "0"); a URL; "-".
-        backend: who decodes a file asked for single frames: "pyav", "decord", or "auto" for the faster as measured.
+        backend: who decodes single frames of a file: "pyav", "decord", or "auto" for the faster as measured, which is
+            PyAV (`vidseg.video.decord` has the numbers). The frames are the same.
 
     Raises:
         VideoError: the source is missing, empty, damaged, or holds no video.
