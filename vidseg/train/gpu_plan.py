@@ -99,7 +99,7 @@ def make_plan(
     draft.used[:, 0] = True
     draft.forward[:, 0] = _camera(rng, contents, draft.entry[:, 0, 0], chosen, found, kind, speed, frames, size)
     draft.extent[:, 0] = contents.sizes[draft.entry[:, 0, 0]].max(axis=1)
-    draft.bend[:, 0] = np.array([0.12, 0.06, 0.06, 0.0])[kind]
+    draft.bend[:, 0] = np.array([0.2, 0.06, 0.06, 0.0])[kind]
     table = _table(contents, chosen, found, kind, merged=rng.random(batch) < recipe.merge)
 
     things, own = _things(rng, contents, chosen, found, kind, wanted, objects, recipe)
@@ -204,28 +204,33 @@ def _camera(
     aspect = size[1] / size[0]
     most = np.minimum(width, height * aspect)
     box = contents.boxes[chosen[:, 0]]
-    extent = np.maximum(box[:, 2] - box[:, 0], (box[:, 3] - box[:, 1]) * aspect) * np.exp(rng.uniform(0, 1.5, rows))
-    window_px = np.where(rng.random(rows) < 0.4, most * rng.uniform(0.75, 1.0, rows), extent)
+    extent = np.maximum(box[:, 2] - box[:, 0], (box[:, 3] - box[:, 1]) * aspect)
+    about = extent * np.exp(rng.uniform(0, 1.9, rows))
+    window_px = np.where(rng.random(rows) < 0.4, most * rng.uniform(0.75, 1.0, rows), about)
     window_px = np.clip(window_px, np.minimum(most, 0.6 * size[1]), most)
+    # A tall thing is shown whole now and then, with made-up surroundings at both sides of its narrow picture.
+    tall = (extent > most) & found[:, 0] & (kind != PASTE) & (kind != VIDEO) & (rng.random(rows) < 0.4)
+    window_px = np.where(tall, np.minimum(2 * most, extent * rng.uniform(0.95, 1.15, rows)), window_px)
     middle = (box[:, :2] + box[:, 2:]) / 2
     middle = middle + rng.uniform(-0.3, 0.3, (rows, 2)) * np.stack([window_px, window_px / aspect], axis=1)
     free = (kind == PASTE) | ~found[:, 0]
     middle = np.where(free[:, None], rng.random((rows, 2)) * np.stack([width, height], axis=1), middle)
     half = np.stack([window_px, window_px / aspect], axis=1) / 2
-    middle = np.clip(middle, half, np.stack([width, height], axis=1) - half)
-    pace = speed * rng.choice([0.25, 1.0], rows)
+    other = np.stack([width, height], axis=1) - half
+    middle = np.clip(middle, np.minimum(half, other), np.maximum(half, other))
+    pace = speed * rng.choice([0.5, 1.5], rows)
     real = kind == VIDEO
     pace = np.where(real, 0.3 * (rng.random(rows) < 0.3), pace)
     scale = size[1] / window_px
     shift = warp.wander(rng, frames, 2, speed=0.05 * pace * min(size), lead=(rows,))
     room = np.minimum(middle, np.stack([width, height], axis=1) - middle) * scale[:, None]
-    spare = (np.maximum(room - np.array(size[::-1]) / 2, 0) + 0.1 * min(size))[:, None]
-    zoom = np.exp(0.5 * np.tanh(2 * warp.wander(rng, frames, 1, speed=0.04 * pace, lead=(rows,))[..., 0]))
+    spare = (np.maximum(room - np.array(size[::-1]) / 2, 0) + 0.2 * min(size))[:, None]
+    zoom = np.exp(0.5 * np.tanh(2 * warp.wander(rng, frames, 1, speed=0.06 * pace, lead=(rows,))[..., 0]))
     turn, stretch, shear = rng.normal(0, 1, (3, rows, 1)) * np.where(real, 0.0, 1.0)[:, None]
     return warp.affine(
         np.array(size[::-1]) / 2 + spare * np.tanh(shift / spare),
         middle,
-        scale=scale[:, None] * np.maximum(zoom, (window_px / most)[:, None]),
+        scale=scale[:, None] * np.maximum(zoom, np.minimum(1.0, window_px / most)[:, None]),
         angle=0.08 * turn + warp.wander(rng, frames, 1, speed=0.03 * pace, lead=(rows,))[..., 0],
         stretch=0.1 * stretch + warp.wander(rng, frames, 1, speed=0.02 * pace, lead=(rows,))[..., 0],
         shear=0.04 * shear + warp.wander(rng, frames, 1, speed=0.01 * pace, lead=(rows,))[..., 0],

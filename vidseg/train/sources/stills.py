@@ -271,7 +271,7 @@ class _Scene:
             table[base.labels] if kind == "whole" else None,
             forward,
             size=self.size,
-            bend=self._bend(max(image.shape[:2]), 0.12 if kind == "whole" else 0.06),
+            bend=self._bend(max(image.shape[:2]), 0.2 if kind == "whole" else 0.06),
             smear=self._smear(forward, np.array([image.shape[1] / 2, image.shape[0] / 2])),
         )
         order = [*targets, *self._extras(base, chosen, targets, forward)]
@@ -318,26 +318,31 @@ class _Scene:
         else:
             ys, xs = np.nonzero(base.labels == chosen[0])
             extent = max(np.ptp(xs) + 1, (np.ptp(ys) + 1) * aspect)
-            window_px = most * rng.uniform(0.7, 1.0) if rng.random() < 0.4 else extent * np.exp(rng.uniform(0.0, 1.5))
+            window_px = most * rng.uniform(0.7, 1.0) if rng.random() < 0.4 else extent * np.exp(rng.uniform(0.0, 1.9))
+            if extent > most and rng.random() < 0.4:
+                # A tall thing is shown whole, with made-up surroundings at both sides of its narrow picture.
+                most = min(2 * most, extent * rng.uniform(0.95, 1.15))
+                window_px = most
             window_px = float(np.clip(window_px, min(most, self.size[1] * 0.6), most))
             middle = np.array([xs.min() + xs.max(), ys.min() + ys.max()]) / 2
             middle = middle + rng.uniform(-0.25, 0.25, 2) * [window_px, window_px / aspect]
         half = np.array([window_px, window_px / aspect]) / 2
-        return np.clip(middle, half, np.array([width, height]) - half), window_px
+        other = np.array([width, height]) - half
+        return np.clip(middle, np.minimum(half, other), np.maximum(half, other)), window_px
 
     def _camera(self, base: Still, centre: np.ndarray, window_px: float) -> np.ndarray:
         """(T, 2, 3) path of the whole picture; the view stays mostly inside it by swinging about its first place."""
         rng, frames = self.rng, self.frames
-        speed = self.speed * rng.choice([0.25, 1.0])
+        speed = self.speed * rng.choice([0.5, 1.5])
         scale0 = self.size[1] / window_px
         shift = warp.wander(rng, frames, 2, speed=0.05 * speed * self.short_px)
-        # What lies beyond the picture is made up: the drift is held within the spare room and a tenth of the frame.
+        # What lies beyond the picture is made up: the drift is held within the spare room and a fifth of the frame.
         room = np.minimum(centre, np.array(base.labels.shape[::-1]) - centre) * scale0
-        spare = np.maximum(room - np.array(self.size[::-1]) / 2, 0) + 0.1 * self.short_px
+        spare = np.maximum(room - np.array(self.size[::-1]) / 2, 0) + 0.2 * self.short_px
         shift = spare * np.tanh(shift / spare)
-        zoom = np.exp(rng.uniform(0, 0.1) + 0.5 * np.tanh(2 * warp.wander(rng, frames, 1, speed=0.04 * speed)[:, 0]))
+        zoom = np.exp(rng.uniform(0, 0.1) + 0.5 * np.tanh(2 * warp.wander(rng, frames, 1, speed=0.06 * speed)[:, 0]))
         height, width = base.labels.shape
-        zoom = np.maximum(zoom, window_px / min(width, height * self.size[1] / self.size[0]))
+        zoom = np.maximum(zoom, min(1.0, window_px / min(width, height * self.size[1] / self.size[0])))
         return warp.affine(
             np.array(self.size[::-1]) / 2 + shift,
             centre,
