@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 
 from vidseg.train import distributed
-from vidseg.train.clip import Clip
+from vidseg.train.clip import Clip, stack
 from vidseg.train.config import OptimiserConfig, SourceConfig, StageConfig, TrainConfig
 from vidseg.train.data import build_source, fixed_clips
-from vidseg.train.loop import start, step
+from vidseg.train.run import start, step
 from vidseg.train.user import PromptConfig
 
 CONFIG = TrainConfig(
@@ -41,7 +41,7 @@ def numbers(place: distributed.Place) -> dict:
     losses = []
     for number in range(3):
         mine = clips(number)[place.rank * share : (place.rank + 1) * share]
-        losses.append(step(run, CONFIG, CONFIG.stages[0], iter([mine]), place))
+        losses.append(step(run, CONFIG, CONFIG.stages[0], iter([stack(mine)]), place))
     return {"losses": torch.stack(losses), "weights": dict(run.model.named_parameters())}
 
 

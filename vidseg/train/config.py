@@ -116,6 +116,7 @@ class TrainConfig:
         dtype: number format of the network's arithmetic; auto is bfloat16 on a GPU and float32 on a CPU.
         compile: `torch.compile` for the blocks of the trunk and the memory attention.
         workers: processes that make clips; 0 makes them in between.
+        clips_on_gpu: keep all stills and videos in the GPU's memory and make the clips there, without workers.
         save_minutes, log_every, pictures_every: how often a checkpoint (minutes), a line of metrics and a sheet of
             predictions (steps; 0: never) are written.
     """
@@ -137,6 +138,7 @@ class TrainConfig:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
     workers: int = 1
+    clips_on_gpu: bool = False
     save_minutes: float = 10.0
     log_every: int = 20
     pictures_every: int = 0

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import glob
 import inspect
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 
 from vidseg.config import from_dict
 from vidseg.errors import ConfigError, DataError
-from vidseg.train.clip import Clip, Source
+from vidseg.train.clip import Clip, Source, stack
 from vidseg.train.config import SourceConfig, StageConfig, TrainConfig
+from vidseg.train.gpu_clips import GpuClips
 from vidseg.train.loader import clips as load_clips
 from vidseg.train.sources import Recipe, Scenes, Stills, VideoFolders, mixture
+
+Clips: TypeAlias = Mapping[str, np.ndarray] | Mapping[str, torch.Tensor]
+"""A batch as `clip.stack` lays it out, as arrays or already on the device."""
 
 
 def build_source(sources: Sequence[SourceConfig], root: str | Path) -> Source:
@@ -29,22 +35,46 @@ def build_source(sources: Sequence[SourceConfig], root: str | Path) -> Source:
 
 
 def stage_batches(
-    config: TrainConfig, source: Source, stage: StageConfig, *, start: int, rank: int = 0
-) -> Generator[list[Clip], None, None]:
-    """Batches `start`, `start` + 1, ... of `stage` for the process `rank`, without end."""
+    config: TrainConfig, source: Source | GpuClips, stage: StageConfig, *, start: int, rank: int = 0
+) -> Generator[Clips, None, None]:
+    """Batches `start`, `start` + 1, ... of `stage` for the process `rank`, without end: what `make_batch` takes."""
     seed = config.seed + 1_000_003 * rank
-    if config.subset:
-        yield from _repeated(config, source, start, seed)
-    yield from load_clips(
-        source,
-        seed=seed,
-        batch=stage.batch,
-        frames=stage.frames,
-        size=stage.size,
-        objects=stage.objects,
-        workers=config.workers,
-        start=start,
-    )
+    batch, frames, size, objects = stage.batch, stage.frames, stage.size, stage.objects
+    if isinstance(source, GpuClips):
+        for made in source.batches(seed=seed, batch=batch, frames=frames, size=size, objects=objects, start=start):
+            yield {field.name: getattr(made, field.name) for field in fields(made)}
+        return
+    lists: Iterator[list[Clip]] = _repeated(config, source, start, seed)
+    if not config.subset:
+        lists = load_clips(
+            source,
+            seed=seed,
+            batch=batch,
+            frames=frames,
+            size=size,
+            objects=objects,
+            workers=config.workers,
+            start=start,
+        )
+    yield from map(stack, lists)
+
+
+def gpu_source(config: TrainConfig, stage: StageConfig, device: torch.device) -> GpuClips:
+    """The stills and videos of `config` in the memory of `device`, where the clips of `stage` are then made.
+
+    Raises:
+        ConfigError: a source that cannot be kept there.
+        DataError: data that cannot be used.
+    """
+    made = [_source(source, Path(config.data_root)) for source in config.sources]
+    stills = [source for source in made if isinstance(source, Stills)]
+    videos = [source for source in made if isinstance(source, VideoFolders)]
+    if len(stills) + len(videos) < len(made):
+        raise ConfigError("clips_on_gpu takes stills and videos only; leave generated scenes out or turn it off")
+    share = sum(c.weight for c in config.sources if c.kind == "videos") / sum(c.weight for c in config.sources)
+    recipe = stills[0].recipe if stills else None
+    short_side = round(1.25 * min(stage.size))
+    return GpuClips(stills, videos, short_side=short_side, video_share=share, recipe=recipe, device=device)
 
 
 def subset_clips(config: TrainConfig, source: Source) -> list[Clip]:

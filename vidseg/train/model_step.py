@@ -8,7 +8,7 @@ that a bank of memories stays one batch of tensors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -96,7 +96,7 @@ def precision(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]
 
 
 def make_batch(
-    arrays: dict[str, np.ndarray],
+    clips: Mapping[str, np.ndarray] | Mapping[str, Tensor],
     prompts: PromptConfig,
     *,
     seed: int,
@@ -104,41 +104,63 @@ def make_batch(
     first: int = 0,
     device: torch.device | str = "cpu",
 ) -> Batch:
-    """Bring the arrays of `clip.stack` to `device` and draw what the simulated user will do.
+    """Bring clips to `device` and draw what the simulated user will do.
 
     Args:
-        arrays: images (B,T,H,W,3), masks (B,T,O,H,W), valid (B,T,O), ignore (B,T,H,W), exists (B,O).
+        clips: images (B,T,H,W,3), masks (B,T,O,H,W), valid (B,T,O), ignore (B,T,H,W), exists (B,O): arrays as
+            `clip.stack` gives them, or tensors on the device. Of arrays the objects that exist become rows; of tensors
+            all B * O do, so that a GPU need not be asked and shapes stay the same.
         prompts: the mixture of prompts.
         seed, number: of the run and of this batch; the draws depend on them and on each clip's place alone.
         first: place of the first clip in the whole batch, where several processes share one.
         device: where the tensors go.
     """
-    clip, slot = np.nonzero(arrays["exists"])
-    frames = arrays["images"].shape[1]
-    together = np.random.default_rng([seed, number, 2**31])
-    wanted = together.random(2)
-    correct = 1 + int(wanted[1] * (frames - 1)) if frames > 1 and wanted[0] < prompts.correct else 0
-    draws = [np.random.default_rng([seed, number, first + i, 2**31 + 1]) for i in range(len(arrays["images"]))]
-    kinds = user.choose_kinds(prompts, np.array([draw.random() for draw in draws]))[clip]
-    objects = arrays["exists"].shape[1]
-    uniform = np.stack([draw.random((objects, frames, user.DRAWS), dtype=np.float32) for draw in draws])[clip, slot]
+    exists = clips["exists"]
+    count, objects = exists.shape
+    there = exists if isinstance(exists, np.ndarray) else np.ones((count, objects), dtype=bool)
+    clip, slot = np.nonzero(there)
+    draws = _draw(prompts, seed, number, range(first, first + count), clips["images"].shape[1], objects)
 
-    def put(array: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
-        if torch.device(device).type == "cuda":
-            return tensor.pin_memory().to(device, non_blocking=True)
-        return tensor.to(device)
+    def put(values: np.ndarray | Tensor) -> Tensor:
+        tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+        if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(device, non_blocking=True)
 
+    def rows(values: np.ndarray | Tensor) -> Tensor:
+        """(B,T,O,...) -> (N,T,...) of the rows."""
+        if isinstance(values, Tensor):
+            return values.transpose(1, 2).flatten(0, 1)
+        return put(values.swapaxes(1, 2)[clip, slot])
+
+    kinds = draws.kinds[clip]
     return Batch(
-        images=put(arrays["images"].transpose(0, 1, 4, 2, 3)),
-        masks=put(arrays["masks"].transpose(0, 2, 1, 3, 4)[clip, slot]),
-        known=put(arrays["valid"].transpose(0, 2, 1)[clip, slot]),
-        ignore=put(arrays["ignore"]),
+        images=put(clips["images"]).permute(0, 1, 4, 2, 3),
+        masks=rows(clips["masks"]),
+        known=rows(clips["valid"]),
+        ignore=put(clips["ignore"]),
         clip=put(clip),
         kinds=tuple(put(np.flatnonzero(kinds == i)) for i in range(len(KINDS))),
-        correct=correct,
-        uniform=put(uniform),
+        correct=draws.correct,
+        uniform=put(draws.uniform[clip, slot]),
     )
+
+
+class _Draws(NamedTuple):
+    """Chance of a batch: kinds (B,), the frame to correct, and uniform (B,O,T,`user.DRAWS`) numbers."""
+
+    kinds: np.ndarray
+    correct: int
+    uniform: np.ndarray
+
+
+def _draw(prompts: PromptConfig, seed: int, number: int, places: range, frames: int, objects: int) -> _Draws:
+    together = np.random.default_rng([seed, number, 2**31]).random(2)
+    correct = 1 + int(together[1] * (frames - 1)) if frames > 1 and together[0] < prompts.correct else 0
+    own = [np.random.default_rng([seed, number, place, 2**31 + 1]) for place in places]
+    kinds = user.choose_kinds(prompts, np.array([rng.random() for rng in own]))
+    uniform = np.stack([rng.random((objects, frames, user.DRAWS), dtype=np.float32) for rng in own])
+    return _Draws(kinds, correct, uniform)
 
 
 def run_batch(
@@ -261,7 +283,7 @@ def followed_frame(
     """Find every row on frame `t` from its memories alone; also returns the features that saw them (N,C,h,w)."""
     tokens = memory_tokens(model, bank, t, limits=limits_of(model))
     conditioned = model.attend(frame.vision, frame.position, tokens)
-    decoded = model.decode(conditioned, frame.high_res, multimask=True)
+    decoded = model.decode(conditioned, frame.high_res, multimask=model.config.track_candidates)
     return decoded, conditioned, judged(decoded, target_of(batch, t, losses), losses, spread=losses.spread)
 
 
@@ -280,7 +302,7 @@ def corrected_frame(
         points=points.points,
         labels=labels,
         mask=before.logits.detach()[:, None].clamp(-32, 32),
-        multimask=True,
+        multimask=model.config.track_candidates,
     )
     return (
         decoded,
