@@ -1,8 +1,8 @@
 """Single frames of a file through decord, on request (`backend="decord"`); numbers, times and loops stay PyAV's.
 
 Not the default: 12 frames at random from each of six 720p clips took decord 0.6 112 ms of processor time a frame and
-PyAV 72 (0.65 and 0.44 s on the clock of two busy cores; three runs, each within 6 %), because `seek` skips pictures that
-no other picture needs. The frames were equal bit for bit.
+PyAV 72 (0.65 and 0.44 s on the clock of two busy cores; three runs, each within 6 %), as `seek` skips pictures that no
+other picture needs. The frames were equal bit for bit.
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ TICKS = 90_000  # a second
 LEAD_IN_SECONDS = 1.0  # a first frame later than this is an excerpt's, which starts at time zero
 BT709 = 1  # as H.264 numbers matrices, primaries and transfer curves
 LIMITED = 1  # range 16-235
-CODING = {"preset": "veryfast", "crf": "20", "bf": "0"}
+# On 854x480 a frame takes 4.4 ms of processor time with the preset ultrafast, 6.5 superfast, 8.7 veryfast; the files are
+# 1.7, 1.2 and 1 in size.
+CODING = {"preset": "superfast", "crf": "20", "bf": "0"}
 
 
 class OverlayWriter:
@@ -75,6 +77,7 @@ class OverlayWriter:
         self._audio: AudioCopy | None = None
         self._container: Any = None
         try:
+            self._part.open("wb").close()  # FFmpeg opens it with the first frame: too late to hear of a missing folder
             self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
             self._stream = self._video_stream()
             self._audio = None if audio is None else AudioCopy.of(Path(audio), self._container)
