@@ -23,5 +23,5 @@ def session(tmp_path: Path, video: Path) -> Iterator[Session]:
     """A fresh project on the clip, open for work; corrections do not propagate by themselves."""
     with_model = open_session(tmp_path / "shapes.vidseg", videos=[video], load=Flood)
     with_model.project.set_settings({"repropagate": "off"})
-    with with_model, with_model.project:
+    with with_model:
         yield with_model

@@ -33,9 +33,7 @@ def need_inside(video: VideoInfo, x: float, y: float) -> None:
     """Raise Refused("bad_request") unless a point lies on the picture, its right and lower edge included."""
     height, width = video.size
     if not (0 <= x <= width and 0 <= y <= height):
-        raise Refused(
-            "bad_request", f"the point ({x:g}, {y:g}) lies outside the picture of {width}x{height} pixels"
-        )
+        raise Refused("bad_request", f"the point ({x:g}, {y:g}) lies outside the picture of {width}x{height} pixels")
 
 
 def need_range(project: Project, video: int, start: int, stop: int) -> VideoInfo:

@@ -119,13 +119,13 @@ def sweep(legs: Iterable[Leg], direction: int) -> list[int]:
 
 
 def vouchers(known: Anchors, leg: Leg, *, most: int = 4) -> list[int]:
-    """Return the prompted frames that a leg's track should remember, in the order of time.
+    """Return the prompted frames that a leg's track should remember, its origin last.
 
     Its origin, the object's first prompt (which defines it), and those nearest to the leg.
     """
     middle = (leg.first + leg.last) / 2
     near = sorted(known.frames, key=lambda frame: (frame != leg.origin, frame != known.frames[0], abs(frame - middle)))
-    return sorted(near[:most])
+    return near[:most][::-1]
 
 
 def reach(

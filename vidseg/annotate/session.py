@@ -40,14 +40,16 @@ class Session:
     """A project with a model at hand; a context manager.
 
     Args:
-        project: open for writing; the session does not close it.
+        project: open for writing.
         load: makes the model; called once, on the worker's thread, when a model is first needed. None: no model.
+        own: close the project with the session.
 
     All public methods may be called from any thread.
     """
 
-    def __init__(self, project: Project, load: Callable[[], Segmenter] | None = None) -> None:
+    def __init__(self, project: Project, load: Callable[[], Segmenter] | None = None, *, own: bool = False) -> None:
         self.project = project
+        self._own = own
         self.frames = Frames(project)
         self.candidates: dict[tuple[int, int, int], tuple[int, np.ndarray, list[dict[str, Any]]]] = {}
         self.proposals: dict[tuple[int, int], dict[str, Any]] = {}
@@ -73,6 +75,8 @@ class Session:
         """Stop the worker after the frame it is at; unfinished jobs go on when the project is opened again."""
         self.worker.stop()
         self.frames.close()
+        if self._own:
+            self.project.close()
 
     def __enter__(self) -> Session:
         return self
@@ -333,12 +337,12 @@ class Session:
 def open_session(
     path: str | Path, *, videos: Iterable[str | Path] = (), load: Callable[[], Segmenter] | None = None
 ) -> Session:
-    """Open or create a project, register videos, and return a session on it; close both when done."""
+    """Open or create a project, register videos, and return a session on it, which closes the project when it is closed."""
     project = Project.open(path, create=True)
     try:
         for source in videos:
             project.add_video(source)
-        return Session(project, load)
+        return Session(project, load, own=True)
     except BaseException:
         project.close()
         raise

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"port {args.port} is out of range; expected 1 to 65535, or 0 for a free one")
     project, videos = places(args.videos, args.project)
     listener = bind(args.host, args.port)
-    with listener, open_session(project, videos=videos, load=partial(_segmenter, args)) as session, session.project:
+    with listener, open_session(project, videos=videos, load=partial(_segmenter, args)) as session:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         session.prepare()
         if args.host not in ("127.0.0.1", "localhost", "::1"):
