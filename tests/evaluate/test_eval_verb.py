@@ -106,6 +106,17 @@ def test_skipped_sequences_are_said_and_counted(davis: Make, tmp_path: Path, cap
     assert len(results_in(tmp_path / "out")["skipped"]) == 1
 
 
+def test_labels_of_the_first_frame_alone_give_masks_and_no_score(davis: Make, tmp_path: Path, capsys) -> None:
+    root = davis(names=("a",))
+    for frame in range(1, 6):
+        (root / f"Annotations/480p/a/{frame:05d}.png").unlink()
+    assert main(["eval", str(root), "--baseline", "copy", "--out", str(tmp_path / "out")]) == 0
+    assert "vidseg: not scored: a: no frame to score" in capsys.readouterr().err
+    found = results_in(tmp_path / "out")
+    assert (found["j_and_f"], len(found["skipped"])) == (None, 1)
+    assert len(list((tmp_path / "out/masks/a").iterdir())) == 6
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

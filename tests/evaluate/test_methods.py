@@ -160,6 +160,14 @@ def test_saved_masks_of_another_size_are_refused(davis: Make, tmp_path: Path) ->
         evaluate.run(SavedMasks(tmp_path / "other"), root)
 
 
+def test_a_choice_of_sequences_does_not_change_the_protocol(davis: Make) -> None:
+    root = davis()
+    for path in (root / "Annotations/480p/a").iterdir():
+        palette.write_index(path, (palette.read_index(path) > 0).astype(np.uint8) * 255)
+    with pytest.raises(DataError, match="sequence a: no object is labelled"):  # DAVIS-2017's rules, as b calls for
+        evaluate.run(Copy(), root, sequences=["a"])
+
+
 class Silent:
     """A method without an answer."""
 

@@ -74,8 +74,9 @@ def run(args: argparse.Namespace) -> None:
     from vidseg.evaluate.protocols import find_protocol
 
     _check(args)
-    dataset = open_dataset(args.folder).select(_names(args.sequences))
+    dataset = open_dataset(args.folder)
     protocol = find_protocol(args.protocol, dataset)
+    dataset = dataset.select(_names(args.sequences))
     for line in dataset.skipped:
         print(f"vidseg: skipped {line}", file=sys.stderr)
     output = Output(args.out, keeps_masks=args.masks is None)
@@ -93,7 +94,12 @@ def run(args: argparse.Namespace) -> None:
     )
     for result in tqdm(rounds, total=len(dataset.videos), unit="video", disable=not sys.stderr.isatty()):
         found.append(result)
-    results = Results(tuple(found), settings, dataset.skipped)
+    unscored = tuple(
+        f"{one.name}: no frame to score, labels only where the prompts are" for one in found if one.unscored
+    )
+    for line in unscored:
+        print(f"vidseg: not scored: {line}", file=sys.stderr)
+    results = Results(tuple(found), settings, dataset.skipped + unscored)
     _write(args, results, dataset, protocol)
     print(report.table(results))
 

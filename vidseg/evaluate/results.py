@@ -49,6 +49,11 @@ class SequenceResult:
     seconds: float | None = None
     curve: tuple[float, ...] = ()
 
+    @property
+    def unscored(self) -> bool:
+        """Whether no frame of any object was scored; benchmarks publish such sequences with hidden labels."""
+        return not any(one.frames for one in self.objects)
+
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values; `from_json` reads it back."""
         objects = [{"name": o.name, "frames": o.frames, "j": o.j, "f": o.f} for o in self.objects]

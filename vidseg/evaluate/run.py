@@ -49,6 +49,7 @@ def run(
         VideoError: a picture is.
     """
     dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    protocol = find_protocol(protocol, dataset).name  # of the whole set, so that a choice of sequences changes nothing
     dataset = dataset.select(tuple(sequences))
     found = tuple(each(method, dataset, prompt=prompt, protocol=protocol, seed=seed))
     settings = {"data": str(dataset.folder), "prompt": prompt, "protocol": protocol, "seed": seed}
