@@ -52,3 +52,14 @@ def clip(scene, tmp_path_factory) -> Path:
     from vidseg.scene import write_scene
 
     return write_scene(scene, tmp_path_factory.mktemp("clip") / "clip.mp4", frames=24)
+
+
+@pytest.fixture(scope="session")
+def demo_clip(tmp_path_factory) -> Path:
+    """The first 26 frames of demos/clip.mp4; tests must not write beside it."""
+    import runpy
+
+    from vidseg.scene import write_scene
+
+    scene = runpy.run_path(str(Path(__file__).resolve().parents[1] / "demos" / "make_clip.py"))["SCENE"]
+    return write_scene(scene, tmp_path_factory.mktemp("demo") / "clip.mp4", frames=26)
