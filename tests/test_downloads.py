@@ -99,6 +99,14 @@ def test_what_is_there_is_not_fetched_again(release, server):
     assert server.asked == [None]
 
 
+def test_what_the_hub_cache_holds_is_not_fetched_again(release, server, tmp_path):
+    snapshot = tmp_path / "huggingface" / "hub" / "models--facebook--sam2.1-hiera-tiny" / "snapshots" / "1"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").write_bytes(b"weights")
+    assert download(release) == snapshot / "model.safetensors"
+    assert server.asked == []
+
+
 def test_a_broken_connection_is_continued_where_it_broke(release, server):
     server.breaks = [300_000, 200_000]
     assert download(release).read_bytes() == CONTENT

@@ -57,7 +57,7 @@ def find_cached(release: Release) -> Path | None:
 
 
 def download(release: Release, *, progress: Progress | None = None) -> Path:
-    """Fetch a release into the cache unless it is there, check it, and return its path.
+    """Fetch a release into the cache unless it is on this machine, check it, and return its path.
 
     An interrupted download is continued by the next call, and a connection that breaks is taken up again a few times
     by itself.
@@ -66,9 +66,9 @@ def download(release: Release, *, progress: Progress | None = None) -> Path:
         WeightsError: the server cannot be reached (says which file to put into which folder), the file is not the one
             the registry knows, or it cannot be written.
     """
+    if here := find_cached(release):
+        return here
     target = cache_folder() / release.file_name
-    if _is_whole(target, release):
-        return target
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
