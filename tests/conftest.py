@@ -1,8 +1,18 @@
 """Fixtures that several test files share."""
 
+import os
 from pathlib import Path
 
 import pytest
+from require import make_report
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the processor; torch reads this when it is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    return make_report(item, (yield))
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from vidseg import __version__
 from vidseg.errors import ConfigError, PromptError, VideoError
 from vidseg.prompt_check import check_prompts
 from vidseg.prompts import to_json
@@ -150,7 +150,7 @@ def plan(job: Job) -> tuple[Sweep, ...]:
 def describe(job: Job, model: Sam2, video: Video) -> TracksHeader:
     """Return the header of `tracks.json` for a checked job: all that decides the result."""
     return TracksHeader(
-        version=version("vidseg"),
+        version=__version__,
         model={
             "name": model.config.name,
             "digest": _model_digest(model),

@@ -4,11 +4,11 @@ import argparse
 import errno
 import subprocess
 import sys
-from importlib.metadata import version
 
 import pytest
 
 import vidseg.cli as cli
+from vidseg import __version__
 from vidseg.errors import VideoError
 
 
@@ -26,7 +26,7 @@ def failing(error, monkeypatch):
 
 def test_version_is_printed(capsys):
     assert cli.main(["--version"]) == 0
-    assert capsys.readouterr().out == f"vidseg {version('vidseg')}\n"
+    assert capsys.readouterr().out == f"vidseg {__version__}\n"
 
 
 def test_help_lists_every_verb_with_what_it_does(capsys):

@@ -13,9 +13,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import NoReturn
 
+from vidseg import __version__
 from vidseg.errors import VidsegError
 
 __all__ = ["VERBS", "UsageError", "build_parser", "main"]
@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="vidseg", description="Click an object in one frame and its mask follows it through the video."
     )
-    parser.add_argument("--version", action="version", version=f"vidseg {version('vidseg')}")
+    parser.add_argument("--version", action="version", version=f"vidseg {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
     for name in VERBS:
