@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from test_stills import BLUE, RED, inner, write_still
 from test_video_folders import LAYOUTS
 
@@ -216,3 +217,11 @@ def test_a_gpu_draws_the_masks_that_the_cpu_draws(stills):
         pytest.skip("needs a CUDA device")
     masks = [GpuClips([stills], short_side=72, device=d).batch(0, seed=1, **SHAPE).masks.cpu() for d in ("cpu", "cuda")]
     assert (masks[0] == masks[1]).float().mean() > 0.999
+
+
+def test_pictures_without_a_usable_object_are_an_error(tmp_path):
+    LAYOUTS["plain"](tmp_path)
+    for path in (tmp_path / "set" / "sequence").glob("*.png"):
+        Image.fromarray(np.zeros((72, 128), np.uint8)).save(path)
+    with pytest.raises(DataError, match="no object of 24 pixels or more in any picture"):
+        GpuClips([], [VideoFolders(tmp_path)], short_side=72, device="cpu")

@@ -1,5 +1,8 @@
 """Batches are the same with and without workers, and from any start."""
 
+import multiprocessing
+import os
+
 import numpy as np
 import pytest
 
@@ -71,3 +74,23 @@ def test_an_error_in_a_worker_is_raised_here_and_ends_the_stream():
     next(stream)
     with pytest.raises(DataError, match="noise: batch 1 failed with ValueError: out of noise"):
         next(stream)
+
+
+class Dying(Noise):
+    """Takes its process with it."""
+
+    def clip(self, rng, **shape) -> Clip:
+        os._exit(1)
+
+
+def test_a_worker_that_dies_is_an_error_and_not_a_wait_for_ever():
+    with pytest.raises(DataError, match="a data worker ended unexpectedly"):
+        next(clips(Dying(), seed=0, workers=1, **SHAPE))
+
+
+def test_closing_the_stream_ends_the_workers():
+    stream = clips(Noise(), seed=0, workers=2, **SHAPE)
+    next(stream)
+    assert len(multiprocessing.active_children()) == 2
+    stream.close()
+    assert multiprocessing.active_children() == []

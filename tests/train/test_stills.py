@@ -10,7 +10,7 @@ from PIL import Image
 
 from vidseg.errors import DataError
 from vidseg.train import augment
-from vidseg.train.sources import Recipe, Stills
+from vidseg.train.sources import Recipe, Stills, stills
 from vidseg.train.sources.stills import neighbour
 
 RED, BLUE, GREY = (220, 30, 30), (30, 30, 220), (120, 120, 120)
@@ -161,3 +161,17 @@ def test_only_objects_that_touch_are_neighbours():
     labels = np.zeros((30, 60), np.uint8)
     labels[5:25, 5:20], labels[5:25, 21:35], labels[5:25, 50:60] = 1, 2, 3
     assert neighbour(labels, 1) == 2 and neighbour(labels, 2) == 1 and neighbour(labels, 3) is None
+
+
+def test_objects_too_small_for_the_clips_are_an_error_and_not_a_search_for_ever(folder, monkeypatch):
+    monkeypatch.setattr(stills, "min_area_px", lambda size: 10**6)
+    with pytest.raises(DataError, match="no object stays visible on the first frame at 80x48"):
+        many(Stills(folder), 1)
+
+
+def test_masks_in_colours_are_named(folder):
+    write_still(folder, "coloured")
+    Image.fromarray(np.zeros((90, 140, 3), np.uint8)).save(folder / "coloured.png")
+    source = Stills(folder)
+    many(source, 15)
+    assert [skip.reason for skip in source.report()] == ["is a mask of mode RGB, expected an index image (P or L)"]

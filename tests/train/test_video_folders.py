@@ -152,3 +152,14 @@ def test_touching_objects_count_as_one_where_merging_is_certain(tmp_path):
         for merge in (0.0, 1.0)
     ]
     assert counts[0] >= {2} and counts[1] == {1}
+
+
+def test_object_masks_of_unequal_sizes_are_named(tmp_path):
+    LAYOUTS["sa-v"](tmp_path)
+    other = tmp_path / "Annotations_6fps/v/001"
+    other.mkdir()
+    Image.fromarray(np.ones((7, 9), np.uint8)).save(other / "00004.png")
+    source = VideoFolders(tmp_path)
+    for seed in range(8):
+        source.clip(np.random.default_rng(seed), **{**SHAPE, "frames": 2})
+    assert [skip.reason for skip in source.report()] == ["the masks of its objects have unequal sizes"]
