@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ ROWS, COLUMNS = np.mgrid[0 : SIZE[0], 0 : SIZE[1]] + 0.5
 
 def distance(points: list[tuple[float, float]]) -> np.ndarray:
     """The distance of every pixel's centre to a polyline."""
-    ends = zip(points[:-1], points[1:], strict=True) if len(points) > 1 else [(points[0], points[0])]
+    ends = pairwise(points) if len(points) > 1 else [(points[0], points[0])]
     found = np.full(SIZE, np.inf)
     for (x1, y1), (x2, y2) in ends:
         dx, dy = x2 - x1, y2 - y1

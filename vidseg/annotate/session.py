@@ -337,7 +337,7 @@ class Session:
 def open_session(
     path: str | Path, *, videos: Iterable[str | Path] = (), load: Callable[[], Segmenter] | None = None
 ) -> Session:
-    """Open or create a project, register videos, and return a session on it, which closes the project when it is closed."""
+    """Open or create a project, register videos, and return a session on it; closing it closes the project, too."""
     project = Project.open(path, create=True)
     try:
         for source in videos:
