@@ -26,7 +26,7 @@ def test_both_backends_give_equal_frames(make_video, options):
 def test_both_backends_give_equal_frames_of_a_real_clip(shared):
     path = shared / "data" / "clips" / "bedroom.mp4"
     ours, theirs = open_video(path, backend="pyav"), open_video(path, backend="decord")
-    for index in (7, 60, 3):
+    for index in (9, 20, 3):
         assert np.array_equal(ours[index].image, theirs[index].image)
 
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from numbered import number, numbers
+from numbered import number, numbers, write_video
 
 from vidseg.errors import VideoError
 from vidseg.video import FrameIndexError, file, open_video
@@ -25,7 +25,11 @@ KINDS = {
     "no container": ("clip.h264", {"options": B_FRAMES}),
     "invisible VP8 frames": (
         "clip.webm",
-        {"codec": "libvpx", "size": (96, 128), "options": {"auto-alt-ref": "1", "lag-in-frames": "20", "g": "20"}},
+        {
+            "codec": "libvpx",
+            "size": (96, 128),
+            "options": {"auto-alt-ref": "1", "lag-in-frames": "20", "g": "20", "cpu-used": "5"},
+        },
     ),
     "HEVC": ("clip.mp4", {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=12:open-gop=1"}}),
     "fragmented mp4": (
@@ -41,10 +45,10 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=KINDS, ids=list(KINDS))
-def kind(request, make_video):
+@pytest.fixture(scope="module", params=KINDS, ids=list(KINDS))
+def kind(request, tmp_path_factory):
     name, settings = KINDS[request.param]
-    return make_video(name, **settings), settings
+    return write_video(tmp_path_factory.mktemp("kind") / name, **settings), settings
 
 
 def test_every_order_of_reading_gives_the_same_numbered_frames(kind):
@@ -222,10 +226,10 @@ def test_opening_and_looping_leave_no_file_open(make_video):
 
 def test_real_clips_are_the_same_forwards_backwards_and_at_random(shared):
     video = open_video(shared / "data" / "clips" / "bedroom.mp4")
-    forward = {frame.index: frame.image for frame in video.frames(60, 75)}
-    for frame in video.frames(60, 75, reverse=True):
+    forward = {frame.index: frame.image for frame in video.frames(20, 30)}
+    for frame in video.frames(20, 30, reverse=True):
         assert np.array_equal(frame.image, forward[frame.index])
-    for index in (74, 61, 68):
+    for index in (29, 24):
         assert np.array_equal(video[index].image, forward[index])
 
 

@@ -78,9 +78,9 @@ def test_a_pipe_without_video_is_refused(monkeypatch):
         open_video("-")
 
 
-def test_an_mp4_whose_index_is_at_its_end_cannot_come_through_a_pipe(pipe):
+def test_an_mp4_whose_index_is_at_its_end_is_refused_with_the_remedy(pipe):
     pipe("clip.mp4", codec="mjpeg", pix_fmt="yuvj420p", size=(240, 320))  # longer than any buffer
-    with pytest.raises(VideoError, match=r"^standard input is not a video, or is damaged or incomplete"):
+    with pytest.raises(VideoError, match=r"^standard input has a video stream .*ffmpeg -i IN -c copy -movflags \+"):
         open_video("-")
 
 

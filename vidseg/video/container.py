@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.error import EOFError as AvEOFError
 from av.error import FFmpegError, InvalidDataError
 
 from vidseg.errors import VideoError
 
+ATTACHED_PICTURE = 0x400  # a bit of FFmpeg's "disposition" of a stream
 NOT_VIDEO = {"tty", "srt", "ass", "webvtt"}  # FFmpeg "plays" text files: refuse them
 
 
@@ -27,7 +29,7 @@ def open_container(source: Any, name: str, **options: Any) -> tuple[Any, Any]:
     target = f"file:{source}" if isinstance(source, Path) else source
     try:
         container = av.open(target, metadata_errors="replace", **options)
-    except InvalidDataError as error:
+    except (InvalidDataError, AvEOFError) as error:
         raise VideoError(f"{name} is not a video, or is damaged or incomplete ({explain(error)})") from error
     except (FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"{name} cannot be opened ({explain(error)})") from error
@@ -45,7 +47,7 @@ def open_container(source: Any, name: str, **options: Any) -> tuple[Any, Any]:
 
 def _is_cover(stream: Any) -> bool:
     """Whether a video stream is only the cover picture of a music file."""
-    return "attached_pic" in str(getattr(stream, "disposition", ""))
+    return bool(int(getattr(stream, "disposition", 0)) & ATTACHED_PICTURE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from vidseg.video.picture import Converter
 from vidseg.video.video import Lost, Video
 
 TIMEOUT_SECONDS = 20.0
+FASTSTART = "; an mp4 can be piped only with its index in front (ffmpeg -i IN -c copy -movflags +faststart OUT)"
 
 
 def accepts(source: Any) -> bool:
@@ -45,8 +46,9 @@ class VideoStream(Video):
         self._items = decode(stream)
         self._ready = deque(_to_first_picture(self._items))
         if not self._ready or isinstance(self._ready[-1][1], str):
+            hint = FASTSTART if "mp4" in self._container.format.name else ""
             self.close()
-            raise VideoError(f"{name} has a video stream but not one frame of it can be decoded")
+            raise VideoError(f"{name} has a video stream but not one frame of it can be decoded{hint}")
         self._converter = Converter(self._ready[-1][1], name, Clock.of(self._container, stream))
         self.size = self._converter.size
         self.fps = self._converter.clock.fps
