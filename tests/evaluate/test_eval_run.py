@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from labelled import Make, scene_of
 
 from vidseg import evaluate
@@ -19,7 +18,7 @@ from vidseg.evaluate.protocols import PROTOCOLS, Task
 from vidseg.evaluate.results import ObjectResult, Results, SequenceResult, summarise
 from vidseg.evaluate.run import prompts_of
 from vidseg.masks import palette
-from vidseg.model import PRESETS, Sam2
+from vidseg.model import Sam2
 from vidseg.types import Prompt
 
 Answers = Iterator[tuple[int, np.ndarray]]
@@ -125,12 +124,6 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
         Output(tmp_path).claim({"prompt": "box", "seed": 0})
 
 
-@pytest.fixture(scope="module")
-def model() -> Sam2:
-    torch.manual_seed(0)
-    return Sam2(PRESETS["tiny-test"]).eval()
-
-
 def test_corrections_are_clicks_on_the_worst_mask(davis: Make) -> None:
     """A method that gets right exactly what was clicked: every correction must go to the worst frame left."""
     task = Task(evaluate.open_dataset(davis(objects=1, names=("a",))).videos[0], PROTOCOLS["davis2017"])
@@ -170,9 +163,9 @@ def test_corrections_end_where_nothing_is_wrong(davis: Make) -> None:
     assert result.curve == (100,)
 
 
-def test_a_model_can_be_corrected(davis: Make, model: Sam2) -> None:
+def test_a_model_can_be_corrected(davis: Make, tiny_model: Sam2) -> None:
     dataset = evaluate.open_dataset(davis(names=("a",), frames=5))
-    method = Tracker(model, corrected=True)
+    method = Tracker(tiny_model, corrected=True)
     (result,) = evaluate.each(method, dataset, prompt="click", corrections=2)
     assert len(result.curve) == 3
     assert result.frames == 5

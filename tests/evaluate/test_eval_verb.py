@@ -4,25 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from labelled import Make, scene_of
 
 from vidseg.cli import main
 from vidseg.masks import palette
-from vidseg.model import PRESETS, Sam2
-from vidseg.weights import save_model
 
 SEQUENCES = ("blackswan", "breakdance", "dog", "drift-straight", "horsejump-high", "kite-surf")
 COPIED = dict(zip(SEQUENCES, (44.0, 20.2, 25.5, 7.8, 14.4, 23.0), strict=True))
 FLOWED = dict(zip(SEQUENCES, (71.4, 22.2, 53.4, 45.9, 37.8, 31.8), strict=True))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "random.safetensors"
-    save_model(Sam2(PRESETS["tiny-test"]), path)
-    return path
 
 
 def results_in(folder: Path) -> dict:
@@ -45,14 +34,25 @@ def test_a_baseline_writes_masks_table_plot_sheet_and_results(davis: Make, tmp_p
 
 
 def test_a_checkpoint_is_measured_and_a_second_run_only_reads(
-    davis: Make, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    davis: Make, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, out = str(davis(frames=4)), str(tmp_path / "out")
-    command = ["eval", folder, "--checkpoint", str(checkpoint), "--prompt", "click", "--device", "cpu", "--out", out]
+    command = [
+        "eval",
+        folder,
+        "--checkpoint",
+        str(tiny_checkpoint),
+        "--prompt",
+        "click",
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    ]
     assert main([*command, "--sequences", "b"]) == 0
     first = results_in(tmp_path / "out")
     assert list(first["sequences"]) == ["b"]
-    assert first["settings"]["checkpoint"]["bytes"] == checkpoint.stat().st_size
+    assert first["settings"]["checkpoint"]["bytes"] == tiny_checkpoint.stat().st_size
     assert main(command) == 0
     second = results_in(tmp_path / "out")
     assert list(second["sequences"]) == ["a", "b"]
@@ -69,10 +69,10 @@ def test_other_settings_need_another_folder(davis: Make, tmp_path: Path, capsys)
     assert "baseline was 'copy', now 'flow'" in capsys.readouterr().err
 
 
-def test_interactive_writes_a_curve(davis: Make, checkpoint: Path, tmp_path: Path) -> None:
+def test_interactive_writes_a_curve(davis: Make, tiny_checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     folder = str(davis(names=("a",), frames=4))
-    command = ["eval", folder, "--model", str(checkpoint), "--interactive", "2", "--out", str(out)]
+    command = ["eval", folder, "--model", str(tiny_checkpoint), "--interactive", "2", "--out", str(out)]
     assert main([*command, "--prompt", "click", "--device", "cpu"]) == 0
     assert len(results_in(out)["curve"]) == 3
 

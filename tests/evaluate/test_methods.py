@@ -14,14 +14,8 @@ from vidseg.evaluate.methods import Copy, Flow, SavedMasks, Tracker, merged
 from vidseg.evaluate.protocols import PROTOCOLS, Task
 from vidseg.evaluate.run import prompts_of
 from vidseg.masks import palette
-from vidseg.model import PRESETS, Sam2
+from vidseg.model import Sam2
 from vidseg.tracker import TrackResult
-
-
-@pytest.fixture(scope="module")
-def model() -> Sam2:
-    torch.manual_seed(0)
-    return Sam2(PRESETS["tiny-test"]).eval()
 
 
 def task_of(folder: Path, protocol: str) -> Task:
@@ -62,8 +56,8 @@ def test_baselines_need_masks(davis: Make) -> None:
 
 
 @pytest.mark.parametrize("prompt", ["mask", "box", "click", "clicks3"])
-def test_a_model_is_scored_with_every_prompt(davis: Make, model: Sam2, prompt: str) -> None:
-    found = evaluate.run(model, davis(names=("a",), frames=4), prompt=prompt)
+def test_a_model_is_scored_with_every_prompt(davis: Make, tiny_model: Sam2, prompt: str) -> None:
+    found = evaluate.run(tiny_model, davis(names=("a",), frames=4), prompt=prompt)
     (sequence,) = found.sequences
     assert [one.frames for one in sequence.objects] == [(1, 2), (1, 2)]
     assert sequence.frames == 4
@@ -71,24 +65,26 @@ def test_a_model_is_scored_with_every_prompt(davis: Make, model: Sam2, prompt: s
     assert 0 <= found.j_and_f <= 100
 
 
-def test_a_model_answers_the_first_frame_with_the_given_mask_at_its_own_resolution(davis: Make, model: Sam2) -> None:
+def test_a_model_answers_the_first_frame_with_the_given_mask_at_its_own_resolution(
+    davis: Make, tiny_model: Sam2
+) -> None:
     task = task_of(davis(objects=1), "davis2017")
-    frame, masks = next(iter(Tracker(model).follow(task, prompts_of(task, "mask"))))
+    frame, masks = next(iter(Tracker(tiny_model).follow(task, prompts_of(task, "mask"))))
     assert frame == 0
     assert evaluate.region(masks[0], task.truth(0)[0][0]) > 0.75
 
 
-def test_objects_together_are_scored_as_each_alone_but_for_shared_pixels(sav: Path, model: Sam2) -> None:
+def test_objects_together_are_scored_as_each_alone_but_for_shared_pixels(sav: Path, tiny_model: Sam2) -> None:
     task = task_of(sav, "sav")
     prompts = prompts_of(task, "mask")
-    together = dict(Tracker(model).follow(task, prompts))
-    alone = dict(Tracker(model).follow(task, prompts[:1]))
+    together = dict(Tracker(tiny_model).follow(task, prompts))
+    alone = dict(Tracker(tiny_model).follow(task, prompts[:1]))
     assert all(np.array_equal(together[frame][0], alone[frame][0]) for frame in alone)
 
 
-def test_a_late_object_has_no_mask_before_its_prompt(youtubevos: Path, model: Sam2) -> None:
+def test_a_late_object_has_no_mask_before_its_prompt(youtubevos: Path, tiny_model: Sam2) -> None:
     task = task_of(youtubevos, "youtubevos")
-    answers = dict(Tracker(model).follow(task, prompts_of(task, "mask")))
+    answers = dict(Tracker(tiny_model).follow(task, prompts_of(task, "mask")))
     assert sorted(answers) == list(range(11))
     assert not any(answers[frame][1].any() for frame in range(5))
 
