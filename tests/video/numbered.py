@@ -48,6 +48,7 @@ def write_video(
     time_base: Fraction = Fraction(1, 600),
     options: dict[str, str] | None = None,
     rotation: int = 0,
+    matrix: tuple[int, int, int, int] | None = None,
     container_options: dict[str, str] | None = None,
     first: int = 0,
 ) -> Path:
@@ -59,6 +60,9 @@ def write_video(
         stream.codec_context.time_base = Fraction(1, fps) if codec in ("mpeg4", "mpeg2video") else time_base
         if rotation:
             stream.set_display_rotation(rotation)
+        if matrix:
+            a, b, c, d = (65536 * value for value in matrix)
+            stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
         for i, moment in enumerate(moments):
             frame = av.VideoFrame.from_ndarray(picture(first + i, size), format="rgb24")
             base = stream.codec_context.time_base
