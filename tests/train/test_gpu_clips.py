@@ -225,3 +225,16 @@ def test_pictures_without_a_usable_object_are_an_error(tmp_path):
         Image.fromarray(np.zeros((72, 128), np.uint8)).save(path)
     with pytest.raises(DataError, match="no object of 24 pixels or more in any picture"):
         GpuClips([], [VideoFolders(tmp_path)], short_side=72, device="cpu")
+
+
+def test_sources_are_drawn_by_their_weights(stills, tmp_path):
+    write_still(tmp_path / "other", "one")
+    LAYOUTS["plain"](tmp_path / "video")
+    videos = [VideoFolders(tmp_path / "video", max_stride=n) for n in (1, 3)]
+    sources = {"short_side": 48, "device": "cpu", "threads": 1}
+    _, plain = build([stills, Stills(tmp_path / "other")], videos, **sources)
+    np.testing.assert_allclose(plain.still_odds, 0.25)
+    _, weighted = build([stills, Stills(tmp_path / "other")], videos, weights=[1, 3, 1, 4], **sources)
+    np.testing.assert_allclose(weighted.still_odds, [1 / 12] * 3 + [3 / 4])
+    np.testing.assert_allclose(weighted.video_odds, [0.2, 0.8])
+    assert weighted.strides.tolist() == [1, 3]

@@ -48,7 +48,8 @@ class Contents:
         sizes: (E, 2) rows and columns at the fine level.
         first, count: (E,) the objects of entry e are `first[e]` to `first[e] + count[e] - 1`.
         entry, label, area_px: (K,) of each object; boxes: (K, 4) xyxy; whole: (K,) not cut by the border.
-        stills: entries that are stills; videos: for each sequence its entries in order of time.
+        stills: (S,) entries that are stills; still_odds: (S,) how likely each is drawn, sum 1.
+        videos: for each of V sequences its entries in order of time; video_odds: (V,), sum 1; strides: (V,) most.
     """
 
     sizes: np.ndarray
@@ -60,7 +61,10 @@ class Contents:
     boxes: np.ndarray
     whole: np.ndarray
     stills: np.ndarray
+    still_odds: np.ndarray
     videos: tuple[np.ndarray, ...]
+    video_odds: np.ndarray
+    strides: np.ndarray
 
 
 def build(
@@ -69,35 +73,50 @@ def build(
     *,
     short_side: int,
     device: torch.device | str,
+    weights: Sequence[float] | None = None,
     threads: int = 8,
 ) -> tuple[Pages, Contents]:
     """Decode everything in `stills` and `videos`, reduced to `short_side`, and put it on `device`.
+
+    `weights` are the shares of the stills and then of the videos; without them, every picture and sequence counts alike
+    (a sequence by the root of its length).
 
     Broken files are noted in the reports of their sources. Of videos, only annotated frames are taken.
 
     Raises:
         DataError: nothing usable is left.
     """
+    shares = [None] * (len(stills) + len(videos)) if weights is None else list(weights)
     pictures: list[tuple[np.ndarray, np.ndarray]] = []
+    still_odds: list[np.ndarray] = []
+    sequences: list[tuple[np.ndarray, float, int]] = []
     with ThreadPoolExecutor(threads) as pool:
-        for source in stills:
-            pictures += [
-                pair for pair in pool.map(source.picture, range(len(source)), [short_side] * len(source)) if pair
-            ]
+        for source, share in zip(stills, shares, strict=False):
+            found = [p for p in pool.map(source.picture, range(len(source)), [short_side] * len(source)) if p]
+            still_odds.append(np.full(len(found), 1.0 if share is None else share / max(1, len(found))))
+            pictures += found
         number = len(pictures)
-        sequences: list[np.ndarray] = []
-        for video in videos:
-            for sequence in range(len(video)):
-                frames = video.items[sequence].annotated
-                loaded = pool.map(video.picture, [sequence] * len(frames), frames, [short_side] * len(frames))
-                found = [pair for pair in loaded if pair]
-                sequences.append(len(pictures) + np.arange(len(found)))
+        for video, share in zip(videos, shares[len(stills) :], strict=True):
+            read = _sequences(pool, video, short_side)
+            roots = np.sqrt([len(found) for found in read])
+            for found, root in zip(read, roots if share is None else share * roots / roots.sum(), strict=True):
+                sequences.append((len(pictures) + np.arange(len(found)), float(root), video.max_stride))
                 pictures += found
         if not pictures:
             raise DataError("no picture could be read for the GPU; see the reports of the sources")
         pages = _pages(pool.map(_levels, pictures), device)
         known = list(pool.map(_objects, [labels for _, labels in pictures]))
-    return pages, _contents(pictures, known, number, [s for s in sequences if len(s) > 1])
+    return pages, _contents(pictures, known, np.concatenate([*still_odds, np.zeros(0)])[:number], sequences)
+
+
+def _sequences(pool: ThreadPoolExecutor, video: VideoFolders, short_side: int) -> list[list]:
+    """The annotated frames of each sequence of `video` that has at least two good ones."""
+    read = []
+    for number, item in enumerate(video.items):
+        frames = item.annotated
+        loaded = pool.map(video.picture, [number] * len(frames), frames, [short_side] * len(frames))
+        read.append([pair for pair in loaded if pair])
+    return [found for found in read if len(found) > 1]
 
 
 def _levels(picture: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
@@ -149,11 +168,15 @@ def _objects(labels: np.ndarray) -> list[tuple[int, int, tuple[int, int, int, in
     return found
 
 
-def _contents(pictures: list, known: list, stills: int, videos: list[np.ndarray]) -> Contents:
+def _contents(
+    pictures: list, known: list, still_odds: np.ndarray, sequences: list[tuple[np.ndarray, float, int]]
+) -> Contents:
     count = np.array([len(objects) for objects in known])
     flat = [item for objects in known for item in objects]
     if not flat:
         raise DataError("no object of 24 pixels or more in any picture; check the masks")
+    still_odds = still_odds * (count[: len(still_odds)] > 0)
+    video_odds = np.array([odds for _, odds, _ in sequences])
     return Contents(
         sizes=np.array([labels.shape for _, labels in pictures]),
         first=np.concatenate([[0], count.cumsum()[:-1]]),
@@ -163,6 +186,9 @@ def _contents(pictures: list, known: list, stills: int, videos: list[np.ndarray]
         area_px=np.array([item[1] for item in flat]),
         boxes=np.array([item[2] for item in flat], dtype=float),
         whole=np.array([item[3] for item in flat]),
-        stills=np.flatnonzero(count[:stills] > 0),
-        videos=tuple(videos),
+        stills=np.flatnonzero(still_odds),
+        still_odds=still_odds[still_odds > 0] / max(still_odds.sum(), 1e-12),
+        videos=tuple(frames for frames, _, _ in sequences),
+        video_odds=video_odds / max(video_odds.sum(), 1e-12),
+        strides=np.array([stride for _, _, stride in sequences], dtype=int),
     )

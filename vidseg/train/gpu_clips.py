@@ -50,6 +50,8 @@ class GpuClips:
         stills, videos: where the pictures come from; decoded once, here.
         short_side: pictures are kept at this size; 1.0 to 1.5 times the clips' short side.
         video_share: share of clips of real video.
+        weights: shares of the stills among the pseudo-videos, and then of the videos among the real ones; without them
+            every picture counts alike.
         recipe: what the pseudo-videos are like; its motion blur is not done here.
         device: where the pictures are kept and the clips drawn.
         pixels_at_once: clips are drawn in groups of about so many pixels, to bound the memory used on the way.
@@ -65,11 +67,12 @@ class GpuClips:
         *,
         short_side: int,
         video_share: float = 0.3,
+        weights: Sequence[float] | None = None,
         recipe: Recipe | None = None,
         device: torch.device | str = "cuda",
         pixels_at_once: int = 16_000_000,
     ) -> None:
-        self.pages, self.contents = build(stills, videos, short_side=short_side, device=device)
+        self.pages, self.contents = build(stills, videos, short_side=short_side, device=device, weights=weights)
         self.video_share, self.recipe = video_share, recipe or Recipe()
         self.device = torch.device(device)
         self.pixels_at_once = pixels_at_once

@@ -82,12 +82,11 @@ def make_plan(
     size: tuple[int, int],
     objects: int,
     video_share: float,
-    max_stride: int = 4,
 ) -> Plan:
     """A random plan for `batch` clips of `frames` frames of `size` (H, W) with up to `objects` objects."""
     draft = _Draft(batch, 1 + objects + EXTRAS, frames)
     kind = _kinds(rng, contents, recipe, batch, video_share)
-    draft.entry[:, 0] = _base_entries(rng, contents, kind, frames, max_stride)
+    draft.entry[:, 0] = _base_entries(rng, contents, kind, frames)
     wanted = rng.integers(1, objects + 1, batch)
     chosen, found = _choose(rng, contents, draft.entry[:, 0, 0], kind, objects, wanted)
     kind = np.where((kind == APART) & ~found[:, 0], WHOLE, kind)
@@ -128,23 +127,19 @@ def _kinds(rng: np.random.Generator, contents: Contents, recipe: Recipe, batch: 
     return rng.choice(4, batch, p=[*odds, 1 - odds.sum()])
 
 
-def _base_entries(
-    rng: np.random.Generator, contents: Contents, kind: np.ndarray, frames: int, max_stride: int
-) -> np.ndarray:
+def _base_entries(rng: np.random.Generator, contents: Contents, kind: np.ndarray, frames: int) -> np.ndarray:
     """(B, T) the picture of each frame: one still, or successive frames of a video, to and fro at its ends."""
     entry = np.zeros((len(kind), frames), np.int64)
     if len(contents.stills):
-        entry[:] = rng.choice(contents.stills, len(kind))[:, None]
-    if contents.videos:
-        weights = np.sqrt([len(frames_of) for frames_of in contents.videos])
-        for row in np.flatnonzero(kind == VIDEO):
-            sequence = contents.videos[int(rng.choice(len(weights), p=weights / weights.sum()))]
-            last = len(sequence) - 1
-            stride = max(1, min(int(rng.integers(1, max_stride + 1)), last // max(1, frames - 1)))
-            start = int(rng.integers(0, max(1, last + 1 - stride * (frames - 1))))
-            path = np.abs(start + stride * np.arange(frames)) % (2 * last)
-            path = np.where(path > last, 2 * last - path, path)
-            entry[row] = sequence[path[::-1] if rng.random() < 0.5 else path]
+        entry[:] = rng.choice(contents.stills, len(kind), p=contents.still_odds)[:, None]
+    for row in np.flatnonzero(kind == VIDEO):
+        number = int(rng.choice(len(contents.videos), p=contents.video_odds))
+        sequence, last = contents.videos[number], len(contents.videos[number]) - 1
+        stride = max(1, min(int(rng.integers(1, contents.strides[number] + 1)), last // max(1, frames - 1)))
+        start = int(rng.integers(0, max(1, last + 1 - stride * (frames - 1))))
+        path = np.abs(start + stride * np.arange(frames)) % (2 * last)
+        path = np.where(path > last, 2 * last - path, path)
+        entry[row] = sequence[path[::-1] if rng.random() < 0.5 else path]
     return entry
 
 
@@ -266,11 +261,12 @@ def _things(
 
 def _any_objects(rng: np.random.Generator, contents: Contents, shape: tuple[int, ...]) -> np.ndarray:
     """Random objects of random stills, those that the border cuts being drawn once more."""
-    pool = contents.stills if len(contents.stills) else np.flatnonzero(contents.count > 0)
+    stills = bool(len(contents.stills))
+    pool, odds = (contents.stills, contents.still_odds) if stills else (np.flatnonzero(contents.count > 0), None)
     drawn = np.zeros(shape, np.int64)
     good = np.zeros(shape, bool)
     for _ in range(4):
-        entry = rng.choice(pool, shape)
+        entry = rng.choice(pool, shape, p=odds)
         thing = contents.first[entry] + (rng.random(shape) * contents.count[entry]).astype(np.int64)
         drawn = np.where(good, drawn, thing)
         good |= contents.whole[drawn]
