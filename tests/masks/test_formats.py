@@ -191,6 +191,14 @@ def test_formats_are_found_by_name_and_an_unknown_one_is_refused():
         formats.find("csv", reading=True)
 
 
+def test_every_format_has_its_row_in_the_docs():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert rows == list(formats.FORMATS)
+    for name, line in zip(rows, [line for line in page.splitlines() if line.startswith("| `")], strict=True):
+        assert (line.split("|")[3].strip() == "yes") == (name in formats.READABLE)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

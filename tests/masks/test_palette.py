@@ -20,6 +20,10 @@ def test_the_palette_is_that_of_davis():
     assert len(np.unique(palette.PALETTE, axis=0)) == 256
 
 
+def test_colours_for_pages_repeat_after_255_and_are_never_black():
+    assert [palette.hex_colour(n) for n in (1, 2, 255, 256)] == ["#800000", "#008000", "#e0e0c0", "#800000"]
+
+
 @given(INDEX)
 def test_an_index_mask_survives_its_png(tmp_path_factory, index):
     path = tmp_path_factory.mktemp("png") / "00000.png"
