@@ -168,6 +168,16 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing(tiny_model, clip, tmp
     assert not (tmp_path / "a").exists()
 
 
+def test_a_disk_too_full_to_begin_leaves_nothing(tiny_model, clip, tmp_path, monkeypatch):
+    def dump(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("vidseg.run_folder.json.dump", dump)
+    with pytest.raises(OSError, match="No space left"):
+        do(tiny_model, clip, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_masks_that_a_power_cut_emptied_are_written_again(tiny_model, clip, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         do(tiny_model, clip, tmp_path / "a", progress=ctrl_c_at(9))

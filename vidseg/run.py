@@ -86,7 +86,11 @@ def run_job(
     if resume and not video.known_length:
         raise ConfigError(f"{video.name} is a stream and cannot be resumed; save it to a file first")
     folder = RunFolder(job.folder, describe(job, model, video))
-    checkpoint = folder.open(resume=resume, overwrite=overwrite)
+    try:
+        checkpoint = folder.open(resume=resume, overwrite=overwrite)
+    except OSError:
+        folder.abandon()
+        raise
     run = _Run(
         model,
         video,

@@ -84,8 +84,8 @@ class RunFolder:
         if self._work.is_dir():
             return self._read_checkpoint()
         if not self.finished:
-            self._work.mkdir(parents=True)
             self._fresh = True
+            self._work.mkdir(parents=True)
             with _safely(self._work / "job.json") as file:
                 json.dump(self.header.to_json(), file)
             self.masks.mkdir(exist_ok=True)
@@ -146,7 +146,8 @@ class RunFolder:
     def close(self) -> None:
         """Close the journal; what is on the disk stays as it is."""
         if self._journal is not None:
-            self._journal.__exit__()
+            with suppress(OSError):  # what is not on the disk by now was not to be kept
+                self._journal.__exit__()
             self._journal = None
 
     def abandon(self) -> None:
