@@ -1,4 +1,4 @@
-"""Serve a project with the tests' own model until killed: `python serve_flood.py PROJECT [VIDEO ...]` prints the address."""
+"""Serve a project with the tests' own model until killed; prints the address. Arguments: PROJECT [VIDEO ...]."""
 
 from __future__ import annotations
 

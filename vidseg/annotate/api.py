@@ -91,7 +91,7 @@ def query(values: Mapping[str, str], known: Mapping[str, tuple[Check, bool]]) ->
         if field in values:
             text = values[field]
             try:
-                found[field] = test(int(text) if re.fullmatch(r"-?\d{1,10}", text) else text)
+                found[field] = test(int(text) if re.fullmatch(r"-?[0-9]{1,10}", text) else text)
             except ValueError as error:
                 raise Refused("bad_request", f"{field} {error}") from None
         elif required:
