@@ -1,7 +1,5 @@
 """Random annotations for the format tests, and what a format without overlaps may keep of them."""
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -75,8 +73,3 @@ def flattened(annotation):
                     result[track.id][frame] = rle.encode(mask & free)
                 free &= ~mask
     return {number: masks for number, masks in result.items() if masks}, taken
-
-
-def small_ids(annotation):
-    """The same annotation with the ids 1, 2, 3."""
-    return replace(annotation, tracks=tuple(replace(t, id=n) for n, t in enumerate(annotation.tracks, 1)))

@@ -119,6 +119,12 @@ def test_cvat_files_without_a_size_and_with_doubled_tracks_are_refused(tmp_path)
     (tmp_path / "a.xml").write_text("<annotations></annotations>")
     with pytest.raises(MaskFormatError, match="does not say how large the frames are"):
         cvat.read(tmp_path)
+    (tmp_path / "a.xml").write_text('<annotations><track id="1"><box frame="0"/></track></annotations>')
+    with pytest.raises(MaskFormatError, match="how large the frames are before its first track"):
+        cvat.read(tmp_path)
+    pictures = "".join(f'<image id="{n}" name="a" width="16" height="{10 + n}"/>' for n in (0, 1))
+    with pytest.raises(MaskFormatError, match="image 1 is 16x11, the images before it are of another size"):
+        cvat.read(cvat_file(tmp_path, pictures))
     with pytest.raises(MaskFormatError, match="track 1 twice"):
         cvat.read(cvat_file(tmp_path, '<track id="1" label="a"/><track id="1" label="b"/>'))
 

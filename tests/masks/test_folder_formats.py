@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vidseg.errors import MaskFormatError
-from vidseg.masks import palette, rle
+from vidseg.masks import files, palette, rle
 from vidseg.masks.annotation import Annotation, Track
 from vidseg.masks.formats import davis, mots, youtube_vos
 
@@ -181,3 +181,17 @@ def test_eight_bit_pngs_are_no_mots_masks(tmp_path):
     palette.write_index(tmp_path / "000000.png", np.zeros((4, 6), np.uint8))
     with pytest.raises(MaskFormatError, match="pixel type P; MOTS masks are 16-bit"):
         mots.read(tmp_path)
+
+
+def test_mots_masks_of_two_sizes_damaged_pngs_and_empty_texts_are_named(tmp_path):
+    mots.write(ANNOTATION, tmp_path)
+    first, second = (tmp_path / "instances" / "clip" / f"00000{n}.png" for n in (0, 1))
+    files.write_png(second, np.zeros((5, 6), np.uint16))
+    with pytest.raises(MaskFormatError, match=r"000001\.png is 6x5; the first of its video is not"):
+        mots.read(tmp_path)
+    first.write_bytes(first.read_bytes()[:50])
+    with pytest.raises(MaskFormatError, match=r"000000\.png cannot be read as a picture"):
+        mots.read(tmp_path)
+    (tmp_path / "instances_txt" / "clip.txt").write_text("")
+    with pytest.raises(MaskFormatError, match=r"clip\.txt is empty; it does not say how large the frames are"):
+        mots.read(tmp_path / "instances_txt")
