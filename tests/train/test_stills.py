@@ -175,3 +175,11 @@ def test_masks_in_colours_are_named(folder):
     source = Stills(folder)
     many(source, 15)
     assert [skip.reason for skip in source.report()] == ["is a mask of mode RGB, expected an index image (P or L)"]
+
+
+def test_a_check_finds_all_bad_files_and_leaves_good_ones_alone(folder):
+    for number in range(3):
+        write_still(folder, f"broken{number}")
+        (folder / f"broken{number}.webp").write_bytes(b"no picture")
+    names = [Path(skip.path).stem for skip in Stills(folder).check()]
+    assert names == ["broken0", "broken1", "broken2"]

@@ -163,3 +163,13 @@ def test_object_masks_of_unequal_sizes_are_named(tmp_path):
     for seed in range(8):
         source.clip(np.random.default_rng(seed), **{**SHAPE, "frames": 2})
     assert [skip.reason for skip in source.report()] == ["the masks of its objects have unequal sizes"]
+
+
+def test_a_check_finds_broken_frames_and_sequences_without_objects(tmp_path):
+    LAYOUTS["plain"](tmp_path)
+    write_video(tmp_path / "empty", tmp_path / "empty", suffix=".webp", value=0)
+    (tmp_path / "set/sequence/00003.webp").write_bytes(b"no picture")
+    assert {(Path(skip.path).name, skip.reason) for skip in VideoFolders(tmp_path).check()} == {
+        ("empty", "a sequence whose masks hold no object"),
+        ("00003.webp", "cannot be decoded as an image"),
+    }

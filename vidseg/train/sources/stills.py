@@ -146,6 +146,12 @@ class Stills:
             return None
         return still.image, still.labels
 
+    def check(self) -> tuple[Skip, ...]:
+        """Read every file once and return the whole report; takes minutes for many thousands."""
+        for index in range(len(self.items)):
+            self.picture(index, 128)
+        return self.report()
+
     def cut(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
         """RGBA cut-out of a random object, whole objects preferred to those that the border cuts."""
         for attempt in range(_TRIES):

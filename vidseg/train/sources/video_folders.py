@@ -104,6 +104,15 @@ class VideoFolders:
             return None
         return image, labels
 
+    def check(self) -> tuple[Skip, ...]:
+        """Read every annotated frame once and return the whole report, sequences without any object included."""
+        for number, item in enumerate(self.items):
+            pictures = [self.picture(number, frame, 128) for frame in item.annotated]
+            if not any(has_object(pair[1]) for pair in pictures if pair):
+                where = self.store.path(item.images[0]).rpartition("/")[0]
+                self._skips.add(Skip(where, "a sequence whose masks hold no object"))
+        return self.report()
+
     def _draw(self, rng: np.random.Generator) -> Sequence:
         """A sequence, the chance growing with the root of its annotated frames."""
         return self.items[int(rng.choice(len(self.items), p=self._shares))]
@@ -239,6 +248,11 @@ class VideoFolders:
         steady = np.zeros(frames)
         # Positions count from pixel centres: the middle of a picture W wide is (W - 1) / 2.
         return _about(middle, scale, size, flip=bool(rng.random() < 0.5), stretch=steady + rng.normal(0, 0.05))
+
+
+def has_object(labels: np.ndarray) -> bool:
+    """Whether any label of `labels` (H, W) is an object."""
+    return bool(((labels > 0) & (labels != IGNORE)).any())
 
 
 def _about(
