@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-root", metavar="DIR", help="where the sources' paths begin")
     parser.add_argument("--minutes", type=float, metavar="N", help="stop with a checkpoint after so long")
     parser.add_argument("--fresh", action="store_true", help="refuse to continue a run that is there already")
+    parser.add_argument("--plot", action="store_true", help="draw the curves of the run so far; do not train")
     parser.add_argument("--preview", action="store_true", help="draw contact sheets of clips and prompts; do not train")
     parser.add_argument("--pack-state", metavar="DIR", help="write the run's checkpoint in pieces below 16 MiB to DIR")
     parser.add_argument("--unpack-state", metavar="DIR", help="start the run's folder from such pieces")
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> None:
         _pack(folder, Path(args.pack_state))
     elif args.preview:
         _preview(config, folder)
+    elif args.plot:
+        _plot(folder)
     else:
         _train(config, folder, args)
 
@@ -98,6 +101,12 @@ def _preview(config: Any, folder: Path) -> None:
 
     for path in draw_sheets(config, folder):
         print(path)
+
+
+def _plot(folder: Path) -> None:
+    from vidseg.train.plot import draw_curves
+
+    print(draw_curves(folder))
 
 
 def _pack(folder: Path, target: Path) -> None:

@@ -1,0 +1,201 @@
+"""One batch through the model: what is prompted how, what the losses see, and that gradients run through memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from vidseg.model.config import PRESETS
+from vidseg.model.sam2 import Sam2
+from vidseg.train import user
+from vidseg.train.clip import stack
+from vidseg.train.losses import LossConfig, means, total
+from vidseg.train.model_step import StepConfig, fit_input, make_batch, precision, run_batch, target_of
+from vidseg.train.sources import Scenes
+from vidseg.train.user import KINDS, PromptConfig
+
+LOSSES = LossConfig()
+MASK = PromptConfig(mask=1, sloppy=0, box=0, click=0, correct=0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    made = Sam2(PRESETS["tiny-test"]).train()
+    torch.nn.init.constant_(made.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 3.0)  # objects are there
+    return made
+
+
+def clips(count=2, frames=3, objects=2):
+    source = Scenes()
+    return [
+        source.clip(np.random.default_rng([5, i]), frames=frames, size=(64, 96), objects=objects) for i in range(count)
+    ]
+
+
+def batch_of(made, prompts, number=0):
+    return make_batch(stack(made), prompts, seed=1, number=number)
+
+
+def test_rows_are_the_objects_that_exist():
+    made = clips(4, objects=3)
+    batch = batch_of(made, PromptConfig())
+    counts = [clip.masks.shape[1] for clip in made]
+    assert len(set(counts)) > 1
+    assert torch.bincount(batch.clip).tolist() == counts
+    assert np.array_equal(batch.masks[0].numpy(), made[0].masks[:, 0])
+    assert sorted(torch.cat(batch.kinds).tolist()) == list(range(sum(counts)))
+    for clip in range(4):  # a clip has one kind of prompt
+        rows = set(torch.nonzero(batch.clip == clip).flatten().tolist())
+        assert sum(bool(rows & set(kind.tolist())) for kind in batch.kinds) == 1
+
+
+def test_draws_depend_on_seed_number_and_place_alone():
+    made = clips(4)
+    whole = batch_of(made, PromptConfig(), number=3)
+    part = make_batch(stack(made[2:]), PromptConfig(), seed=1, number=3, first=2)
+    rows = whole.clip >= 2
+    assert torch.equal(whole.uniform[rows][:, :, :4], part.uniform[:, :, :4])
+    assert whole.correct == part.correct
+    assert not torch.equal(whole.uniform, batch_of(made, PromptConfig(), number=4).uniform)
+
+
+def test_tensors_already_on_the_device_give_the_same_losses_as_arrays(model):
+    arrays = stack(clips(2, frames=2))
+    tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
+    box = PromptConfig(mask=0, sloppy=0, box=1, click=0, correct=0)
+    with torch.no_grad():
+        found = [
+            means(run_batch(model, make_batch(given, box, seed=0, number=0), LOSSES, box)[0])
+            for given in (arrays, tensors)
+        ]
+    for name, value in found[0].items():
+        assert_close(value, found[1][name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_prompt_trains(model, kind):
+    prompts = PromptConfig(**{**dict.fromkeys(KINDS, 0.0), kind: 1.0, "correct": 0.0})
+    batch = batch_of(clips(), prompts)
+    sums, results = run_batch(model, batch, LOSSES, prompts)
+    expected = batch.known.sum() - (batch.known[:, 0].sum() if kind in ("mask", "sloppy") else 0)
+    assert sums.rows == expected
+    assert len(results) == 3 and results[0].logits.shape == (len(batch.clip), 16, 24)
+    assert torch.isfinite(total(means(sums), LOSSES))
+    if kind == "mask":
+        seen = torch.nn.functional.interpolate(results[0].logits[:, None], (64, 96), mode="bilinear")[:, 0] > 0
+        overlap = (seen & batch.masks[:, 0]).sum() / (seen | batch.masks[:, 0]).sum()
+        assert overlap > 0.9
+    if kind == "click":
+        assert (results[0].points.labels == user.ON).any(dim=1).all()
+
+
+def test_gradient_runs_through_memory_to_its_encoder(model):
+    model.zero_grad()
+    batch = batch_of(clips(), MASK)
+    sums, _ = run_batch(model, batch, LOSSES, MASK)
+    total(means(sums), LOSSES).backward()
+    for part in (model.memory_encoder, model.memory_attention, model.obj_ptr_proj, model.image_encoder):
+        assert sum(p.grad.abs().sum() for p in part.parameters() if p.grad is not None) > 0
+    assert model.maskmem_tpos_enc.grad.abs().sum() > 0
+
+
+def test_without_memory_its_parts_get_no_gradient(model):
+    model.zero_grad()
+    batch = batch_of(clips(), MASK)
+    sums, _ = run_batch(model, batch, LOSSES, MASK, StepConfig(memory=False))
+    total(means(sums), LOSSES).backward()
+    assert all(p.grad is None for p in model.memory_attention.parameters())
+    assert all(p.grad is None for p in model.memory_encoder.parameters())
+
+
+def test_later_frames_depend_on_the_mask_of_the_first(model):
+    batch = batch_of(clips(1, objects=1), MASK)
+    other = batch.masks.clone()
+    other[:, 0] = other[:, 0].roll(20, dims=-1)
+    with torch.no_grad():
+        one = run_batch(model, batch, LOSSES, MASK)[1][2].logits
+        two = run_batch(model, batch._replace(masks=other), LOSSES, MASK)[1][2].logits
+    assert not torch.allclose(one, two, atol=1e-4)
+
+
+def test_clips_together_are_the_sum_of_clips_alone(model):
+    made = clips(2)
+    with torch.no_grad():
+        together, _ = run_batch(model, batch_of(made, MASK), LOSSES, MASK)
+        alone = [run_batch(model, batch_of([clip], MASK), LOSSES, MASK)[0] for clip in made]
+    for whole, first, second in zip(together, *alone, strict=True):
+        assert_close(whole, first + second, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("config", [StepConfig(chunk=2), StepConfig(checkpointing=True)])
+def test_saving_memory_changes_no_number(model, config):
+    batch = batch_of(clips(1), MASK)
+    results = []
+    for way in (StepConfig(), config):
+        model.zero_grad()
+        sums, _ = run_batch(model, batch, LOSSES, MASK, way)
+        loss = total(means(sums), LOSSES)
+        loss.backward()
+        results.append((loss.detach(), model.image_encoder.trunk.patch_embed.proj.weight.grad.clone()))
+    assert_close(results[0], results[1], atol=1e-5, rtol=1e-4)
+
+
+def test_corrected_frame_gets_a_click_and_counts_twice(model):
+    prompts = replace(MASK, correct=1.0)
+    batch = batch_of(clips(), prompts)
+    assert batch.correct in (1, 2)
+    with torch.no_grad():
+        sums, results = run_batch(model, batch, LOSSES, prompts)
+        plain, _ = run_batch(model, batch._replace(correct=0), LOSSES, prompts)
+    assert [result.points is not None for result in results] == [True, batch.correct == 1, batch.correct == 2]
+    assert sums.rows == plain.rows + batch.known[:, batch.correct].sum()
+
+
+def test_frames_without_annotation_and_absent_objects_are_told_apart():
+    made = clips(1, objects=1)[0]
+    masks, valid = made.masks.copy(), made.valid.copy()
+    masks[1], valid[2] = False, False
+    batch = batch_of([replace(made, masks=masks, valid=valid)], MASK)
+    absent, unknown = target_of(batch, 1, LOSSES), target_of(batch, 2, LOSSES)
+    assert (absent.known.item(), absent.present.item()) == (1, 0)
+    assert (unknown.known.item(), unknown.present.item()) == (0, 0)
+
+
+def test_targets_are_averaged_over_the_decoders_cells_or_kept_whole():
+    batch = batch_of(clips(1, objects=1), MASK)
+    small, full = target_of(batch, 0, LOSSES), target_of(batch, 0, LossConfig(full_size=True))
+    assert small.mask.shape == (1, 16, 24) and full.mask.shape == (1, 64, 96)
+    assert_close(small.mask.sum() * 16, full.mask.sum())
+    ignored = batch._replace(ignore=torch.ones_like(batch.ignore))
+    assert target_of(ignored, 0, LOSSES).weight.sum() == 0
+
+
+def test_full_size_losses_are_finite(model):
+    losses = LossConfig(full_size=True)
+    with torch.no_grad():
+        sums, _ = run_batch(model, batch_of(clips(1), MASK), losses, MASK)
+    assert torch.isfinite(total(means(sums), losses))
+
+
+def test_square_models_get_squares_and_others_what_the_clips_are(model):
+    batch = batch_of(clips(1, objects=1), MASK)
+    assert fit_input(model, batch) is batch
+    square = Sam2(replace(PRESETS["tiny-test"], square=True, image_size=64))
+    fitted = fit_input(square, batch)
+    assert fitted.images.shape[-2:] == fitted.masks.shape[-2:] == fitted.ignore.shape[-2:] == (64, 64)
+    assert fitted.masks.sum() == pytest.approx(batch.masks.sum().item() * 64 / 96, rel=0.1)
+
+
+def test_precision_on_a_cpu_is_bfloat16_with_plain_attention():
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    with precision(torch.device("cpu"), torch.bfloat16):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+        assert not torch.backends.cuda.flash_sdp_enabled()
+    assert torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed() == before
+    with precision(torch.device("cpu"), None):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

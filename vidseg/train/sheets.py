@@ -1,0 +1,77 @@
+"""What a config would train on, drawn before it does: clips of every source and stage, with their first prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from vidseg.train import user
+from vidseg.train.clip import Clip, Source, stack, summary
+from vidseg.train.config import StageConfig, TrainConfig
+from vidseg.train.data import build_source, fixed_clips
+from vidseg.train.model_step import Batch, make_batch
+from vidseg.train.preview import sheet
+from vidseg.train.user import KINDS, PromptConfig
+from vidseg.types import Box, Click, Prompt
+
+_CLIPS = 12
+
+
+def draw_sheets(config: TrainConfig, folder: str | Path, *, clips: int = _CLIPS) -> Iterator[Path]:
+    """Draw one JPEG a source and stage into `folder`/preview and yield their paths; a source alone, not the mixture.
+
+    What the sources left out (missing masks, broken pictures) is written beside them as `skipped.txt`.
+    """
+    target = Path(folder) / "preview"
+    target.mkdir(parents=True, exist_ok=True)
+    skipped = []
+    for place, source_config in enumerate(config.sources):
+        source = build_source([source_config], config.data_root)
+        for number, stage in enumerate(config.stages):
+            path = target / f"source-{place + 1}-{source_config.kind}-stage-{number + 1}.jpg"
+            image = draw_sheet(source, stage, config.prompts, clips=clips, seed=config.seed)
+            cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+            yield path
+        skipped.append(summary(source.report()))
+    path = target / "skipped.txt"
+    path.write_text("\n".join(line for line in skipped if line) + "\n", encoding="utf-8")
+    yield path
+
+
+def draw_sheet(source: Source, stage: StageConfig, prompts: PromptConfig, *, clips: int, seed: int) -> np.ndarray:
+    """(H, W, 3) uint8 sheet of `clips` clips of `stage` with a prompt on each object of their first frames."""
+    made = fixed_clips(
+        source, clips, seed=seed, frames=stage.frames, size=(stage.size[0], stage.size[1]), objects=stage.objects
+    )
+    batch = make_batch(stack(made), prompts, seed=seed, number=0)
+    return sheet(made, prompts=first_prompts(made, batch, prompts))
+
+
+def first_prompts(clips: Sequence[Clip], batch: Batch, config: PromptConfig) -> list[list[Prompt]]:
+    """The prompts that the rows of `batch` get on frame 0, for each of `clips`; ids count from 1."""
+    shown: list[list[Prompt]] = [[] for _ in clips]
+    masks, uniform, owner = batch.masks[:, 0], batch.uniform[:, 0], batch.clip.tolist()
+    slots = [owner[:row].count(clip) for row, clip in enumerate(owner)]
+    for kind, rows in zip(KINDS, batch.kinds, strict=True):
+        if not len(rows):
+            continue
+        chosen, numbers = masks[rows], uniform[rows]
+        for i, row in enumerate(rows.tolist()):
+            prompt = _prompt(kind, slots[row] + 1, chosen[i : i + 1], numbers[i : i + 1], config)
+            shown[owner[row]].append(prompt)
+    return shown
+
+
+def _prompt(kind: str, number: int, mask: torch.Tensor, uniform: torch.Tensor, config: PromptConfig) -> Prompt:
+    if kind == "box":
+        x1, y1, x2, y2 = user.box(mask, uniform, jitter=config.jitter).points.flatten().tolist()
+        return Prompt(number, 0, box=Box(x1, y1, x2, y2))
+    if kind == "click":
+        x, y = user.click(mask, uniform).points.flatten().tolist()
+        return Prompt(number, 0, clicks=(Click(x, y),))
+    given = mask if kind == "mask" else user.sloppy(mask, uniform)
+    return Prompt(number, 0, mask=given[0].numpy())
