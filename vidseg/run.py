@@ -316,11 +316,17 @@ def _and_then(frames: Iterator[Frame], todo: Sweep, *, known_length: bool) -> It
 def _exclusive(result: TrackResult, ids: frozenset[int]) -> tuple[np.ndarray, list[int]]:
     """Return masks (N, H, W) of the objects `ids` that do not overlap, and their rows in the result."""
     rows = [row for row, id in enumerate(result.ids) if id in ids]
-    logits = result.full_logits()[rows]
+    logits = result.full_logits()
+    logits = (logits if len(rows) == len(logits) else logits[rows]).flatten(1)
     masks = logits > 0
-    if len(rows) > 1:
-        masks &= logits.argmax(0, keepdim=True) == torch.arange(len(rows), device=logits.device)[:, None, None]
-    return masks.cpu().numpy(), rows
+    if len(rows) > 1:  # few pixels are claimed twice, so only those are compared
+        claimed = masks[0].to(torch.uint8)
+        for mask in masks[1:]:
+            claimed += mask
+        twice = (claimed > 1).nonzero()[:, 0]
+        winner = logits[:, twice].argmax(0)
+        masks[:, twice] = winner == torch.arange(len(rows), device=logits.device)[:, None]
+    return masks.unflatten(1, result.size).cpu().numpy(), rows
 
 
 def _drawn(image: np.ndarray, index: np.ndarray) -> np.ndarray:
