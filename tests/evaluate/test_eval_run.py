@@ -117,11 +117,28 @@ def test_written_masks_are_index_pngs(davis: Make, tmp_path: Path) -> None:
     assert np.array_equal(palette.read_index(files[5]), scene_of("a").draw(0)[1])
 
 
+def test_a_video_longer_than_its_labels_is_written_to_its_end(masklets: Path, tmp_path: Path) -> None:
+    path = masklets / "sav_1_manual.json"
+    content = json.loads(path.read_text())
+    content["masklet"] = content["masklet"][:2]
+    path.write_text(json.dumps(content))
+    list(evaluate.each(evaluate.Flow(), evaluate.open_dataset(masklets), output=Output(tmp_path / "out")))
+    names = sorted(file.name for file in (tmp_path / "out/masks/sav_1/7").iterdir())
+    assert names == [f"{frame:05d}.png" for frame in range(9)]
+
+
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
     Output(tmp_path).claim({"prompt": "mask", "seed": 0})
+    Output(tmp_path).finish(SequenceResult("a", (), 3))
     Output(tmp_path).claim({"prompt": "mask", "seed": 0})
     with pytest.raises(ConfigError, match=r"results of other settings \(prompt was 'mask', now 'box'\); give another"):
         Output(tmp_path).claim({"prompt": "box", "seed": 0})
+
+
+def test_a_start_that_finished_nothing_does_not_claim_its_folder(tmp_path: Path) -> None:
+    Output(tmp_path).claim({"model": "nanoo"})
+    Output(tmp_path).claim({"model": "nano"})
+    assert json.loads((tmp_path / "settings.json").read_text()) == {"model": "nano"}
 
 
 def test_corrections_are_clicks_on_the_worst_mask(davis: Make) -> None:

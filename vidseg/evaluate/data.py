@@ -67,6 +67,10 @@ class LabelledVideo:
     stems: tuple[str, ...]
     labels: Labels
 
+    def stem(self, frame: int) -> str:
+        """The file name of a frame's masks without its ending; past the last labelled frame of a video, its number."""
+        return self.stems[frame] if frame < len(self.stems) else f"{frame:05d}"
+
     @cached_property
     def first_seen(self) -> dict[int, int]:
         """{object id: first annotated frame in which it is visible}, ids ascending. Reads all annotations."""

@@ -95,7 +95,7 @@ class SavedMasks:
 
     def read(self, task: Task, frame: int) -> np.ndarray:
         """Return the (O, H, W) bool masks of one frame. Raises as `follow`."""
-        place, name = self.folder / task.video.name, f"{task.video.stems[frame]}.png"
+        place, name = self.folder / task.video.name, f"{task.video.stem(frame)}.png"
         if not place.is_dir():
             raise DataError(
                 f"{place} is missing: no masks for sequence {task.video.name}; --sequences chooses which are scored"

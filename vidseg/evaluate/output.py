@@ -34,7 +34,7 @@ class Output:
         Raises ConfigError if the folder holds the results of other settings.
         """
         path, settings = self.folder / "settings.json", json.loads(json.dumps(settings))
-        if path.exists():
+        if path.exists() and any(self.folder.glob("scores/*.json")):  # a mistaken start that finished nothing may go
             before = json.loads(path.read_text(encoding="utf-8"))
             changed = [key for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
             if changed:
@@ -67,7 +67,7 @@ class Output:
         """Write the (O, H, W) masks of a frame: one index PNG, or one PNG an object where objects may overlap."""
         if not self.keeps_masks:
             return
-        place, name = self.masks_of(task.video.name), f"{task.video.stems[frame]}.png"
+        place, name = self.masks_of(task.video.name), f"{task.video.stem(frame)}.png"
         if task.protocol.overlapping:
             for object_id, mask in zip(task.objects, masks, strict=True):
                 palette.write_index(place / task.name(object_id) / name, mask.astype(np.uint8))

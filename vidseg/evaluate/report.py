@@ -130,7 +130,7 @@ def sheet(results: Results, dataset: Dataset, protocol: Protocol, *, masks: Path
     for name, frame in worst_frames(results, count):
         if name in tasks:
             j, f = scores[name][frame]
-            title = f"{name} {tasks[name].video.stems[frame]}   J {100 * j:.1f}   F {100 * f:.1f}"
+            title = f"{name} {tasks[name].video.stem(frame)}   J {100 * j:.1f}   F {100 * f:.1f}"
             rows.append(_panels(tasks[name], frame, SavedMasks(masks), title))
     if not rows:
         return None

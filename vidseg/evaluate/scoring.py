@@ -49,7 +49,7 @@ def _score(task: Task, frame: int, masks: np.ndarray, counted: Mapping[int, set[
     truth, void = task.truth(frame)
     if masks.shape != truth.shape:
         raise DataError(
-            f"sequence {task.video.name}, frame {task.video.stems[frame]}: the masks are "
+            f"sequence {task.video.name}, frame {task.video.stem(frame)}: the masks are "
             f"{masks.shape[2]}x{masks.shape[1]} pixels, the labels "
             f"{truth.shape[2]}x{truth.shape[1]}; expected the same size"
         )
