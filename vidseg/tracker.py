@@ -129,7 +129,7 @@ def _follow(
         view = join([views[t.id] for t in members])
         tokens = tokens_of(model, view, frame, limits=limits, reverse=reverse)
         conditioned = model.attend(shared.vision, shared.position, tokens)
-        decoded = model.decode(conditioned, features.high_res, multimask=True)
+        decoded = model.decode(conditioned, features.high_res, multimask=model.config.track_candidates)
         stored = model.encode_memory(shared.vision, decoded.logits, decoded.score, binarise=False)
         for row, track in enumerate(members):
             followed.append(_moved(track, frame, decoded, stored, row, prompted=False, limits=limits))
@@ -163,7 +163,7 @@ def _answer(
             points=given.points,
             labels=given.labels,
             mask=before,
-            multimask=given.labels.shape[1] <= 1,
+            multimask=given.labels.shape[1] <= 1 and (track is None or model.config.track_candidates),
         )
     stored = model.encode_memory(features.vision, decoded.logits, decoded.score, binarise=True)
     blank = decoded.logits[:0]

@@ -22,6 +22,7 @@ from vidseg.train import distributed
 from vidseg.train.config import StageConfig, TrainConfig
 from vidseg.train.data import Clips
 from vidseg.train.distributed import Place
+from vidseg.train.initial import start_local
 from vidseg.train.losses import Sums, means, total
 from vidseg.train.model_step import make_batch, precision, run_batch
 from vidseg.train.schedule import Average, factor_at, freeze, make_optimiser, set_rate
@@ -99,6 +100,7 @@ def start(config: TrainConfig, device: torch.device, saved: dict[str, Any] | Non
         model = Sam2(Sam2Config.from_dict(saved["architecture"]))
     else:
         model = Sam2(config.model_config())
+        start_local(model)
     model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     freeze(model, config.optimiser.frozen)
     run = Run(model, make_optimiser(model, config.optimiser), None)
