@@ -338,6 +338,7 @@ def open_session(
     path: str | Path, *, videos: Iterable[str | Path] = (), load: Callable[[], Segmenter] | None = None
 ) -> Session:
     """Open or create a project, register videos, and return a session on it; closing it closes the project, too."""
+    existed = Path(path).exists()
     project = Project.open(path, create=True)
     try:
         for source in videos:
@@ -345,4 +346,6 @@ def open_session(
         return Session(project, load, own=True)
     except BaseException:
         project.close()
+        if not existed:
+            Path(path).unlink(missing_ok=True)
         raise

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidseg.cli.options import add_model_arguments, load
+from vidseg.errors import ProjectError
 
 if TYPE_CHECKING:
     from vidseg.annotate import Project
@@ -123,23 +124,19 @@ def _relink(project: Project, args: argparse.Namespace) -> int:
 def _propagate(project: Project, args: argparse.Namespace) -> int:
     from vidseg.annotate import Session
 
-    wanted = args.video or [video.id for video in project.videos()]
+    failed: list[str] = []
     with Session(project, partial(_segmenter, args)) as session:
-        session.listen(partial(_progress, quiet=not sys.stderr.isatty()))
-        for video in wanted:
+        session.worker.call(lambda: session.segmenter)  # a model that cannot be loaded should say so first
+        session.listen(partial(_progress, failed=failed, quiet=not sys.stderr.isatty()))
+        for video in args.video or [video.id for video in project.videos()]:
             if any(project.anchors(video, known.id).frames for known in project.objects(video) if not known.locked):
-                session.do(
-                    "propagate.start",
-                    video=video,
-                    direction="both",
-                    frame=0,
-                    reach="all",
-                    overwrite=args.overwrite,
-                )
-        session.wait()
-    failed = [job["state"] for job in project.jobs()]
-    print(f"{project.path}: masks are up to date" if not failed else f"{len(failed)} jobs are not finished")
-    return 1 if failed else 0
+                span = {"direction": "both", "frame": 0, "reach": "all"}
+                session.do("propagate.start", video=video, objects=None, overwrite=args.overwrite, **span)
+        session.wait(float("inf"))
+    if failed:
+        raise ProjectError(f"propagation failed: {failed[0]}")
+    print(f"{project.path}: masks are up to date")
+    return 0
 
 
 def _segmenter(args: argparse.Namespace) -> Segmenter:
@@ -148,10 +145,13 @@ def _segmenter(args: argparse.Namespace) -> Segmenter:
     return ModelSegmenter(load(args), name=str(args.checkpoint or args.model))
 
 
-def _progress(event: dict[str, Any], *, quiet: bool) -> None:
-    if event["event"] == "job" and not quiet:
-        job = event["job"]
+def _progress(event: dict[str, Any], *, failed: list[str], quiet: bool) -> None:
+    job = event.get("job") if event["event"] == "job" else None
+    if job is None:
+        return
+    if job["state"] == "failed":
+        failed.append(job["message"])
+    if not quiet:
         end = "\n" if job["state"] == "done" else ""
-        print(
-            f"\r{job['done']}/{job['total']} frames, {job['frames_per_second']:.1f} a second ", end=end, file=sys.stderr
-        )
+        text = f"{job['done']}/{job['total']} frames, {job['frames_per_second']:.1f} a second "
+        print(f"\r{text}", end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,166 @@
+"""The annotator on a real network (tiny, random weights): the verbs do what the tracker does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapes
+import torch
+
+from vidseg import cli
+from vidseg.annotate import Project, Session, open_session
+from vidseg.annotate.model import ModelSegmenter
+from vidseg.model import Sam2
+from vidseg.model.config import PRESETS
+from vidseg.tracker import track
+from vidseg.types import Box, Click, Frame, Prompt
+
+FRAMES = 9
+
+
+@pytest.fixture(scope="module")
+def network() -> Sam2:
+    torch.manual_seed(0)
+    model = Sam2(PRESETS["tiny-test"]).eval().requires_grad_(False)
+    with torch.no_grad():  # a random network sees no object anywhere; this one sees it everywhere
+        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(5.0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def segmenter(network: Sam2) -> ModelSegmenter:
+    return ModelSegmenter(network)
+
+
+def frame(index: int) -> Frame:
+    return Frame(index, index / 24, shapes.draw(index))
+
+
+def test_following_a_mask_is_what_track_does(network: Sam2, segmenter: ModelSegmenter) -> None:
+    masks = shapes.truth(0)
+    prompts = [Prompt(number, 0, mask=mask) for number, mask in masks.items()]
+    expected = [result.masks() for result in track(network, [frame(n) for n in range(8)], prompts)]
+    first = segmenter.encode(frame(0))
+    tracks = [segmenter.begin([segmenter.memorise(first, mask)], []) for mask in masks.values()]
+    for n in range(1, 8):
+        results = segmenter.follow(tracks, segmenter.encode(frame(n)))
+        tracks = [one for one, _ in results]
+        for (_, found), mask in zip(results, expected[n], strict=True):
+            assert (found.mask == mask).all()
+            assert 0 <= found.iou <= 1 and found.score > 0.5
+    assert sum(mask.sum() for mask in expected[7]) > 0
+
+
+def test_following_backwards_is_what_track_does(network: Sam2, segmenter: ModelSegmenter) -> None:
+    mask = shapes.truth(7)[1]
+    frames = [frame(n) for n in range(8)]
+    expected = {r.frame: r.masks()[0] for r in track(network, frames, [Prompt(1, 7, mask=mask)], reverse=True)}
+    trail = segmenter.begin([segmenter.memorise(segmenter.encode(frame(7)), mask)], [], reverse=True)
+    for n in range(6, -1, -1):
+        ((trail, found),) = segmenter.follow([trail], segmenter.encode(frame(n)))
+        assert (found.mask == expected[n]).all()
+
+
+def test_an_object_followed_alone_or_with_others_has_the_same_masks(segmenter: ModelSegmenter) -> None:
+    first, second = segmenter.encode(frame(0)), segmenter.encode(frame(1))
+    both = [segmenter.begin([segmenter.memorise(first, mask)], []) for mask in shapes.truth(0).values()]
+    together = [found.mask for _, found in segmenter.follow(both, second)]
+    alone = [segmenter.follow([one], second)[0][1].mask for one in both]
+    assert all((a == b).all() for a, b in zip(together, alone, strict=True))
+    assert segmenter.follow([], second) == []
+
+
+def test_one_click_has_three_candidates_best_first_and_more_clicks_one(segmenter: ModelSegmenter) -> None:
+    encoded = segmenter.encode(frame(0))
+    answer = segmenter.segment(encoded, clicks=[Click(12, 15)], ambiguous=True)
+    assert answer.masks.shape == (3, *shapes.SIZE) and answer.masks.dtype == bool
+    assert list(answer.iou) == sorted(answer.iou, reverse=True)
+    one = segmenter.segment(encoded, clicks=[Click(12, 15), Click(80, 50, False)], box=Box(2, 4, 22, 26))
+    assert one.masks.shape == (1, *shapes.SIZE) and 0 <= one.score <= 1
+
+
+def test_a_first_guess_changes_the_answer(segmenter: ModelSegmenter) -> None:
+    encoded = segmenter.encode(frame(0))
+    click = [Click(90, 60)]  # on the very corner: allowed by the page, outside for the tracker
+    plain = segmenter.segment(encoded, clicks=click).masks[0]
+    guided = segmenter.segment(encoded, clicks=click, mask=shapes.truth(0)[2]).masks[0]
+    assert (plain != guided).any()
+
+
+def test_an_empty_mask_can_be_remembered(segmenter: ModelSegmenter) -> None:
+    memory = segmenter.memorise(segmenter.encode(frame(0)), np.zeros(shapes.SIZE, bool))
+    ((_, found),) = segmenter.follow([segmenter.begin([memory], [])], segmenter.encode(frame(1)))
+    assert found.mask.shape == shapes.SIZE
+
+
+@pytest.fixture
+def session(tmp_path: Path, segmenter: ModelSegmenter) -> Iterator[Session]:
+    clip = shapes.write(tmp_path / "clip", frames=FRAMES)
+    with open_session(tmp_path / "p.vidseg", videos=[clip], load=lambda: segmenter) as found:
+        found.project.set_settings({"repropagate": "off"})
+        yield found
+
+
+def test_a_whole_round_with_clicks_a_correction_and_both_passes(session: Session) -> None:
+    session.do("object.add", video=1)
+    session.do("prompt.click", video=1, object=1, frame=0, x=12.0, y=15.0, on=True)
+    session.do("propagate.start", video=1, objects=None, direction="forward", frame=0, reach="all")
+    session.wait(60)
+    session.do("prompt.click", video=1, object=1, frame=6, x=24.0, y=15.0, on=True)
+    session.do("propagate.start", video=1, objects=None, direction="both", frame=0, reach="all")
+    session.wait(60)
+    masks = list(session.project.masks(1))
+    assert [mask.frame for mask in masks] == list(range(FRAMES))
+    assert all(mask.agreement is not None for mask in masks[1:6])
+    assert session.project.check() == []
+
+
+def test_interrupted_or_not_a_propagation_gives_the_same_masks(session: Session) -> None:
+    session.do("object.add", video=1)
+    session.do("prompt.click", video=1, object=1, frame=0, x=12.0, y=15.0, on=True)
+    session.do("propagate.start", video=1, objects=None, direction="forward", frame=0, reach="all")
+    session.wait(60)
+    whole = [mask.counts for mask in session.project.masks(1)]
+    session.do("undo")
+    for stop in (4, FRAMES):
+        span = {"reach": "range", "start": 0, "stop": stop}
+        session.do("propagate.start", video=1, objects=None, direction="forward", frame=0, **span)
+        session.wait(60)
+    again = list(session.project.masks(1))
+    assert [mask.counts for mask in again][:4] == whole[:4]
+    # After the break the past is remembered as masks, not as the network's own numbers: close, not equal.
+    overlaps = [mask.decode() == one for mask, one in zip(again, decode(session, whole), strict=True)]
+    assert np.mean(overlaps) > 0.9
+
+
+def decode(session: Session, counts: list[str]) -> Iterator[np.ndarray]:
+    from vidseg.masks import rle
+
+    yield from (rle.decode({"size": list(shapes.SIZE), "counts": one}) for one in counts)
+
+
+def test_vidseg_project_propagate_brings_masks_up_to_date(
+    tmp_path: Path, network: Sam2, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidseg.weights import save_model
+
+    monkeypatch.chdir(tmp_path)
+    save_model(network, "tiny.safetensors")
+    with open_session("p.vidseg", videos=[shapes.write(tmp_path / "clip", frames=5)]) as session:
+        session.do("object.add", video=1)
+        session.do("prompt.polygon", video=1, object=1, frame=3, mode="add", points=[[5, 5], [30, 5], [30, 30]])
+    command = ["project", "propagate", "p.vidseg", "--model"]
+    assert cli.main([*command, "nowhere.pt"]) == 1
+    assert "nowhere.pt" in capsys.readouterr().err
+    assert cli.main([*command, "tiny.safetensors"]) == 0
+    assert capsys.readouterr().out == "p.vidseg: masks are up to date\n"
+    with Project.open("p.vidseg", readonly=True) as project:
+        assert [mask.frame for mask in project.masks(1)] == list(range(5))
+    (tmp_path / "clip").rename(tmp_path / "gone")
+    with Project.open("p.vidseg") as project:
+        project.store.connection.execute("DELETE FROM mask WHERE source = 'propagated'")
+    assert cli.main([*command, "tiny.safetensors"]) == 1
+    assert "is not there any more" in capsys.readouterr().err
