@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidseg.errors import DataError
+from vidseg.errors import ConfigError, DataError
 from vidseg.train import augment
 from vidseg.train.sources import Recipe, Stills, stills
 from vidseg.train.sources.stills import neighbour
@@ -183,3 +183,21 @@ def test_a_check_finds_all_bad_files_and_leaves_good_ones_alone(folder):
         (folder / f"broken{number}.webp").write_bytes(b"no picture")
     names = [Path(skip.path).stem for skip in Stills(folder).check()]
     assert names == ["broken0", "broken1", "broken2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"leave": 1.5}, "leave is 1.5; expected a share from 0 to 1"),
+        ({"whole": 0.7, "apart": 0.5}, r"whole \+ apart is 1.2; expected at most 1"),
+        ({"slow": 3.0}, "slow is 3.0 and fast 2.0; expected 0 < slow <= fast"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        Recipe(**changes)
+
+
+def test_the_kinds_of_a_recipe_are_shares_whatever_the_rounding():
+    assert Recipe(whole=0.7, apart=0.3).kinds[2] >= 0
+    assert sum(Recipe().kinds) == pytest.approx(1)

@@ -77,6 +77,7 @@ class GpuClips:
         self.device = torch.device(device)
         self.pixels_at_once = pixels_at_once
 
+    @torch.no_grad()
     def batch(self, number: int, *, seed: int, batch: int, frames: int, size: tuple[int, int], objects: int) -> Batch:
         """Batch `number`: the same for the same arguments (on one kind of device)."""
         rng = np.random.default_rng([seed, number])
@@ -121,9 +122,9 @@ def _checked(images: Tensor, labels: Tensor, objects: int, min_px: int) -> Batch
     exists = area_px >= min_px
     some = exists.any(dim=1)
     rows = torch.arange(len(labels), device=labels.device)
-    rows = torch.where(some, rows, some.to(torch.uint8).argmax())
+    rows = torch.where(some, rows, some.int().argmax())
     images, labels, exists = images[rows], labels[rows], exists[rows]
-    order = exists.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    order = exists.int().argsort(dim=1, descending=True, stable=True)
     exists = exists.gather(1, order)
     masks = labels[:, :, None] == numbers[order][:, None, :, None, None]
     masks &= exists[:, None, :, None, None]
@@ -259,8 +260,8 @@ def _lay(pages: Pages, plan: Plan, rows: np.ndarray, layer: int, image: Tensor, 
     below = image[picked]
     if plan.shadow[rows, layer].any():
         below = below * (1 - _shadow(plan, rows, layer, alpha))[..., None]
-    tint = _on(device, plan.tint[rows, layer])
-    colour = torch.einsum("nthwc,ndc->nthwd", colour, tint)
+    if (plan.tint[rows, layer] != np.eye(3)).any():
+        colour = torch.einsum("nthwc,ndc->nthwd", colour, _on(device, plan.tint[rows, layer]))
     image[picked] = torch.lerp(below, colour, alpha[..., None])
     number = _on(device, plan.number[rows, layer], dtype=torch.uint8)[:, None, None, None]
     labels[picked] = torch.where(alpha > 0.5, number, labels[picked])

@@ -122,9 +122,7 @@ def _kinds(rng: np.random.Generator, contents: Contents, recipe: Recipe, batch: 
     share = video_share if contents.videos else 0.0
     if not len(contents.stills):
         share = 1.0
-    paste = 1 - recipe.whole - recipe.apart
-    odds = np.array([recipe.whole, recipe.apart, max(paste, 0.0)]) * (1 - share)
-    return rng.choice(4, batch, p=[*odds, 1 - odds.sum()])
+    return rng.choice(4, batch, p=[*((1 - share) * odds for odds in recipe.kinds), share])
 
 
 def _base_entries(rng: np.random.Generator, contents: Contents, kind: np.ndarray, frames: int) -> np.ndarray:

@@ -12,14 +12,14 @@ disappearance are added here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from vidseg.errors import DataError
+from vidseg.errors import ConfigError, DataError
 from vidseg.train import augment, layers, warp
 from vidseg.train.clip import IGNORE, Clip, Skip, SkipList, from_labels, min_area_px, pick_objects
 from vidseg.train.sources.store import IMAGE_SUFFIXES, Cache, Store, decode_image, decode_index, shrink
@@ -48,6 +48,21 @@ class Recipe:
     merge: float = 0.12
     shadow: float = 0.3
     smear: float = 0.3
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in ("slow", "fast") and not 0 <= value <= 1:
+                raise ConfigError(f"recipe: {field.name} is {value}; expected a share from 0 to 1")
+        if self.whole + self.apart > 1 + 1e-9:
+            raise ConfigError(f"recipe: whole + apart is {self.whole + self.apart:g}; expected at most 1")
+        if not 0 < self.slow <= self.fast:
+            raise ConfigError(f"recipe: slow is {self.slow} and fast {self.fast}; expected 0 < slow <= fast")
+
+    @property
+    def kinds(self) -> tuple[float, float, float]:
+        """Shares of whole, apart and paste."""
+        return self.whole, self.apart, max(0.0, 1 - self.whole - self.apart)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,9 +257,7 @@ class _Scene:
     def clip(self) -> Clip:
         """Draw the scene and film it."""
         rng, recipe = self.rng, self.recipe
-        kind = str(
-            rng.choice(["whole", "apart", "paste"], p=[recipe.whole, recipe.apart, 1 - recipe.whole - recipe.apart])
-        )
+        kind = str(rng.choice(["whole", "apart", "paste"], p=recipe.kinds))
         if self.calm:
             kind = "whole"
         base = self.stills.draw(rng, self.size)
