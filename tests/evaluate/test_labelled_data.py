@@ -79,6 +79,13 @@ def test_sav_counts_for_each_object_the_frames_it_was_annotated_on(sav: Path) ->
     assert [task.counted(n) for n in task.objects] == [(4, 8), (4,)]
 
 
+def test_sav_counts_a_late_object_from_its_first_appearance_on(sav: Path) -> None:
+    for frame in (0, 4):
+        palette.write_index(sav / f"Annotations_6fps/v/001/{frame:05d}.png", np.zeros(SIZE, np.uint8))
+    task = Task(open_dataset(sav).videos[0], PROTOCOLS["sav"])
+    assert [task.counted(n) for n in task.objects] == [(4, 8), (8,)]
+
+
 def test_masklet_files_belong_to_every_fourth_frame_of_a_video(masklets: Path) -> None:
     dataset = open_dataset(masklets)
     task = Task(dataset.videos[0], find_protocol("auto", dataset))

@@ -110,7 +110,7 @@ def statistics(values: np.ndarray) -> Statistics:
     """Return mean, recall and decay of one measure over the frames (T,) of a video; frames that are nan do not count.
 
     The quarters share their end frames. The reference code numbers frames in eight bits and so takes the wrong
-    quarters above 256 frames; here the quarters are right for any length.
+    quarters from 256 frames on; here the quarters are right for any length.
     """
     values = np.asarray(values, float)
     if not len(values) or np.isnan(values).all():

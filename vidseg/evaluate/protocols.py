@@ -98,7 +98,7 @@ class Task:
         """The frames on which an object is scored, ascending; may be empty."""
         frames = self.video.labels.frames(None if self.protocol.merged else object_id)
         if self.protocol.drops_ends:
-            return frames[1:-1]
+            return tuple(frame for frame in frames[1:-1] if frame >= self.starts[object_id])
         return tuple(frame for frame in frames if frame > self.starts[object_id])
 
     def name(self, object_id: int) -> str:
