@@ -11,7 +11,7 @@ from PIL import Image
 from vidseg.errors import ConfigError, DataError
 from vidseg.train import augment
 from vidseg.train.sources import Recipe, Stills, stills
-from vidseg.train.sources.stills import neighbour
+from vidseg.train.sources.still import neighbour
 
 RED, BLUE, GREY = (220, 30, 30), (30, 30, 220), (120, 120, 120)
 CALM = Recipe(extras=0, leave=0, shadow=0, smear=0)

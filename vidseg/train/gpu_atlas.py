@@ -19,7 +19,8 @@ from torch import Tensor
 from vidseg.errors import DataError
 from vidseg.train import layers
 from vidseg.train.clip import IGNORE
-from vidseg.train.sources.stills import Stills, at_border
+from vidseg.train.sources.still import at_border
+from vidseg.train.sources.stills import Stills
 from vidseg.train.sources.video_folders import VideoFolders
 
 FINE, HALF, BARE = 0, 1, 2

@@ -20,7 +20,8 @@ from vidseg.train.clip import IGNORE, min_area_px
 from vidseg.train.gpu_atlas import BARE, FINE, Pages, build
 from vidseg.train.gpu_look import apply_look, random_looks
 from vidseg.train.gpu_plan import HOLE, Plan, make_plan
-from vidseg.train.sources.stills import Recipe, Stills
+from vidseg.train.sources.pseudo_video import Recipe
+from vidseg.train.sources.stills import Stills
 from vidseg.train.sources.video_folders import VideoFolders
 
 

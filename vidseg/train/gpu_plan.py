@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from vidseg.train import warp
+from vidseg.train import gpu_paths, warp
 from vidseg.train.clip import IGNORE
 from vidseg.train.gpu_atlas import FINE, HALF, Contents
-from vidseg.train.sources.stills import Recipe
+from vidseg.train.sources.pseudo_video import Recipe
 
 HOLE = 254
 """Label of a place that an object has left; drawn from the picture without its objects."""
@@ -96,7 +96,10 @@ def make_plan(
     short_px = min(size)
 
     draft.used[:, 0] = True
-    draft.forward[:, 0] = _camera(rng, contents, draft.entry[:, 0, 0], chosen, found, kind, speed, frames, size)
+    free, real = (kind == PASTE) | ~found[:, 0], kind == VIDEO
+    draft.forward[:, 0] = gpu_paths.camera(
+        rng, contents, draft.entry[:, 0, 0], chosen[:, 0], speed, frames, size, free=free, real=real
+    )
     draft.extent[:, 0] = contents.sizes[draft.entry[:, 0, 0]].max(axis=1)
     draft.bend[:, 0] = np.array([0.2, 0.06, 0.06, 0.0])[kind]
     table = _table(contents, chosen, found, kind, merged=rng.random(batch) < recipe.merge)
@@ -111,8 +114,8 @@ def make_plan(
         *(contents.boxes[thing][..., 2:] - contents.boxes[thing][..., :2]).transpose(2, 0, 1)
     )
     draft.bend[:, 1:] = 0.25
-    flying = _flying(rng, contents, thing, speed, frames, size)
-    detached = _detached(rng, contents, thing, draft.forward[:, :1], speed, frames, short_px)
+    flying = gpu_paths.flying(rng, contents, thing, speed, frames, size)
+    detached = gpu_paths.detached(rng, contents, thing, draft.forward[:, :1], speed, frames, short_px)
     draft.forward[:, 1:] = np.where(own[:, :, None, None, None], detached, flying)
     _decorate(rng, draft, recipe, objects, size, twins=_twins(things, objects))
     return _finish(rng, draft, recipe, speed, table, beyond=np.where(np.isin(kind, (WHOLE, VIDEO)), IGNORE, 0))
@@ -180,57 +183,6 @@ def _table(
     return table
 
 
-def _camera(
-    rng: np.random.Generator,
-    contents: Contents,
-    entry: np.ndarray,
-    chosen: np.ndarray,
-    found: np.ndarray,
-    kind: np.ndarray,
-    speed: np.ndarray,
-    frames: int,
-    size: tuple[int, int],
-) -> np.ndarray:
-    """(B, T, 2, 3) path of the pictures: a view of the whole, or one about the first object, that moves a little."""
-    rows = len(entry)
-    height, width = contents.sizes[entry].T.astype(float)
-    aspect = size[1] / size[0]
-    most = np.minimum(width, height * aspect)
-    box = contents.boxes[chosen[:, 0]]
-    extent = np.maximum(box[:, 2] - box[:, 0], (box[:, 3] - box[:, 1]) * aspect)
-    about = extent * np.exp(rng.uniform(0, 1.9, rows))
-    window_px = np.where(rng.random(rows) < 0.4, most * rng.uniform(0.75, 1.0, rows), about)
-    window_px = np.clip(window_px, np.minimum(most, 0.6 * size[1]), most)
-    # A tall thing is shown whole now and then, with made-up surroundings at both sides of its narrow picture.
-    tall = (extent > most) & found[:, 0] & (kind != PASTE) & (kind != VIDEO) & (rng.random(rows) < 0.4)
-    window_px = np.where(tall, np.minimum(2 * most, extent * rng.uniform(0.95, 1.15, rows)), window_px)
-    middle = (box[:, :2] + box[:, 2:]) / 2
-    middle = middle + rng.uniform(-0.3, 0.3, (rows, 2)) * np.stack([window_px, window_px / aspect], axis=1)
-    free = (kind == PASTE) | ~found[:, 0]
-    middle = np.where(free[:, None], rng.random((rows, 2)) * np.stack([width, height], axis=1), middle)
-    half = np.stack([window_px, window_px / aspect], axis=1) / 2
-    other = np.stack([width, height], axis=1) - half
-    middle = np.clip(middle, np.minimum(half, other), np.maximum(half, other))
-    pace = speed * rng.choice([0.5, 1.5], rows)
-    real = kind == VIDEO
-    pace = np.where(real, 0.3 * (rng.random(rows) < 0.3), pace)
-    scale = size[1] / window_px
-    shift = warp.wander(rng, frames, 2, speed=0.05 * pace * min(size), lead=(rows,))
-    room = np.minimum(middle, np.stack([width, height], axis=1) - middle) * scale[:, None]
-    spare = (np.maximum(room - np.array(size[::-1]) / 2, 0) + 0.2 * min(size))[:, None]
-    zoom = np.exp(0.5 * np.tanh(2 * warp.wander(rng, frames, 1, speed=0.06 * pace, lead=(rows,))[..., 0]))
-    turn, stretch, shear = rng.normal(0, 1, (3, rows, 1)) * np.where(real, 0.0, 1.0)[:, None]
-    return warp.affine(
-        np.array(size[::-1]) / 2 + spare * np.tanh(shift / spare),
-        middle,
-        scale=scale[:, None] * np.maximum(zoom, np.minimum(1.0, window_px / most)[:, None]),
-        angle=0.08 * turn + warp.wander(rng, frames, 1, speed=0.03 * pace, lead=(rows,))[..., 0],
-        stretch=0.1 * stretch + warp.wander(rng, frames, 1, speed=0.02 * pace, lead=(rows,))[..., 0],
-        shear=0.04 * shear + warp.wander(rng, frames, 1, speed=0.01 * pace, lead=(rows,))[..., 0],
-        flip=rng.random(rows) < 0.5,
-    )
-
-
 def _things(
     rng: np.random.Generator,
     contents: Contents,
@@ -275,73 +227,6 @@ def _twins(things: np.ndarray, objects: int) -> np.ndarray:
     """(B, O + extras) cut-outs that show what an earlier one shows."""
     same = things[:, :, None] == things[:, None, :]
     return np.tril(same, -1).any(axis=2) & (np.arange(things.shape[1]) >= objects)
-
-
-def _flying(
-    rng: np.random.Generator,
-    contents: Contents,
-    thing: np.ndarray,
-    speed: np.ndarray,
-    frames: int,
-    size: tuple[int, int],
-) -> np.ndarray:
-    """(B, N, T, 2, 3) random paths for cut-outs that cover 1.5 to 30 % of the frame."""
-    lead = thing.shape
-    share = np.exp(rng.uniform(np.log(0.015), np.log(0.3), lead))
-    scale = np.minimum(2.0, np.sqrt(share * size[0] * size[1] / contents.area_px[thing]))
-    pace = np.broadcast_to(speed[:, None], lead)
-    box = contents.boxes[thing]
-    start = rng.uniform(0.1, 0.9, (*lead, 1, 2)) * size[::-1]
-    return _own_path(
-        rng, start, (box[..., :2] + box[..., 2:]) / 2, scale, pace, frames, size, turn=0.2, flip=rng.random(lead) < 0.5
-    )
-
-
-def _own_path(
-    rng: np.random.Generator,
-    start: np.ndarray,
-    anchor: np.ndarray,
-    scale: np.ndarray,
-    pace: np.ndarray,
-    frames: int,
-    size: tuple[int, int],
-    *,
-    turn: float,
-    flip: np.ndarray | bool,
-) -> np.ndarray:
-    lead = pace.shape
-    first = rng.normal(0, 1, (3, *lead, 1)) * turn
-    zoom = np.exp(0.6 * np.tanh(warp.wander(rng, frames, 1, speed=0.08 * pace, lead=lead)[..., 0] / 0.6))
-    return warp.affine(
-        start + warp.wander(rng, frames, 2, speed=0.06 * pace * min(size), lead=lead),
-        anchor,
-        scale=scale[..., None] * zoom,
-        angle=first[0] + warp.wander(rng, frames, 1, speed=0.06 * pace, lead=lead)[..., 0],
-        stretch=0.4 * first[1] + warp.wander(rng, frames, 1, speed=0.04 * pace, lead=lead)[..., 0],
-        shear=0.2 * first[2] + warp.wander(rng, frames, 1, speed=0.03 * pace, lead=lead)[..., 0],
-        flip=flip,
-    )
-
-
-def _detached(
-    rng: np.random.Generator,
-    contents: Contents,
-    thing: np.ndarray,
-    camera: np.ndarray,
-    speed: np.ndarray,
-    frames: int,
-    short_px: int,
-) -> np.ndarray:
-    """(B, N, T, 2, 3) paths from where the thing stands in the picture that `camera` (B, 1, T, 2, 3) moves."""
-    lead = thing.shape
-    pace = np.broadcast_to(speed[:, None], lead)
-    zero, one = np.zeros((*lead, 1, 2)), np.ones(lead)
-    own = _own_path(rng, zero, zero[..., 0, :], one, pace, frames, (short_px, short_px), turn=0.0, flip=False)
-    box = contents.boxes[thing]
-    anchor = ((box[..., :2] + box[..., 2:]) / 2)[:, :, None, :, None]
-    place = (camera[..., :2] @ anchor)[..., 0] + camera[..., 2] + own[..., 2]
-    linear = own[..., :2] @ camera[..., :2]
-    return np.concatenate([linear, (place - (linear @ anchor)[..., 0])[..., None]], axis=-1)
 
 
 def _decorate(

@@ -2,7 +2,8 @@
 
 from vidseg.train.sources.mixture import Mixture, mixture
 from vidseg.train.sources.procedural import Scenes
-from vidseg.train.sources.stills import Recipe, Stills
+from vidseg.train.sources.pseudo_video import Recipe
+from vidseg.train.sources.stills import Stills
 from vidseg.train.sources.video_folders import VideoFolders
 
 __all__ = ["Mixture", "Recipe", "Scenes", "Stills", "VideoFolders", "mixture"]

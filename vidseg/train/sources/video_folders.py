@@ -13,7 +13,8 @@ from vidseg.errors import DataError
 from vidseg.train import augment, layers, warp
 from vidseg.train.clip import IGNORE, Clip, Skip, SkipList, min_area_px, pick_objects
 from vidseg.train.sources.layouts import Sequence, sequences
-from vidseg.train.sources.stills import Stills, neighbour
+from vidseg.train.sources.still import neighbour
+from vidseg.train.sources.stills import Stills
 from vidseg.train.sources.store import Cache, Store, decode_image, decode_index, shrink
 
 _TRIES = 20
