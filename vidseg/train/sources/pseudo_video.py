@@ -27,7 +27,7 @@ from vidseg.train.sources.still import Still, at_border, neighbour
 class Recipe:
     """How often what happens, as probabilities, and how fast things go.
 
-    `whole` and `apart` are shares of clips, the rest is "paste". `slow` and `fast` bound the speed (log-uniform): 1 is
+    `whole` is a share of the clips, `apart` one of what it leaves room for, and the rest is "paste". `slow` and `fast` bound the speed (log-uniform): 1 is
     6 % of the frame's short side a frame. `extras` is the share of clips with 1-3 things that are not targets, `twin`
     the share of those that copy a target. `leave` is the chance of a target to go out of the frame or vanish, `merge`
     that of two touching objects to count as one (a rider and the horse).
@@ -50,15 +50,14 @@ class Recipe:
             value = getattr(self, field.name)
             if field.name not in ("slow", "fast") and not 0 <= value <= 1:
                 raise ConfigError(f"recipe: {field.name} is {value}; expected a share from 0 to 1")
-        if self.whole + self.apart > 1 + 1e-9:
-            raise ConfigError(f"recipe: whole + apart is {self.whole + self.apart:g}; expected at most 1")
         if not 0 < self.slow <= self.fast:
             raise ConfigError(f"recipe: slow is {self.slow} and fast {self.fast}; expected 0 < slow <= fast")
 
     @property
     def kinds(self) -> tuple[float, float, float]:
         """Shares of whole, apart and paste."""
-        return self.whole, self.apart, max(0.0, 1 - self.whole - self.apart)
+        apart = min(self.apart, 1 - self.whole)
+        return self.whole, apart, max(0.0, 1 - self.whole - apart)
 
 
 class Pool(Protocol):
