@@ -27,10 +27,10 @@ from vidseg.train.sources.still import Still, at_border, neighbour
 class Recipe:
     """How often what happens, as probabilities, and how fast things go.
 
-    `whole` is a share of the clips, `apart` one of what it leaves room for, and the rest is "paste". `slow` and `fast` bound the speed (log-uniform): 1 is
-    6 % of the frame's short side a frame. `extras` is the share of clips with 1-3 things that are not targets, `twin`
-    the share of those that copy a target. `leave` is the chance of a target to go out of the frame or vanish, `merge`
-    that of two touching objects to count as one (a rider and the horse).
+    `whole` is a share of the clips, `apart` one of what it leaves room for, and the rest is "paste". `slow` and `fast`
+    bound the speed (log-uniform): 1 is 6 % of the frame's short side a frame. `extras` is the share of clips with 1-3
+    things that are not targets, `twin` the share of those that copy a target. `leave` is the chance of a target to go
+    out of the frame or vanish, `merge` that of two touching objects to count as one (a rider and the horse).
     """
 
     whole: float = 0.4
