@@ -7,27 +7,47 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vidseg.annotate.review import APART, Suspect, percent, suspect, suspects, worst
-from vidseg.annotate.rows import MaskInfo, describe
+from vidseg.annotate.lane import Lane
+from vidseg.annotate.review import APART, Suspect, doubt, percent, signs, worst
+from vidseg.annotate.rows import Anchors, MaskInfo, anchors, describe, is_stale
 from vidseg.types import Box
 
 
 def mask(frame: int, **fields) -> MaskInfo:
     plain = {"size": (100, 100), "counts": "", "area": 400, "box": Box(10, 10, 30, 30), "pieces": 1}
-    return MaskInfo(1, 1, frame, **{**plain, "score": 0.98, "iou": 0.9, **fields})
+    return MaskInfo(1, fields.pop("object", 1), frame, **{**plain, "score": 0.98, "iou": 0.9, **fields})
 
 
 CALM = [mask(n) for n in range(20)]
 
 
-def doubt(odd: MaskInfo) -> Suspect:
-    around = [odd if one.frame == odd.frame else one for one in CALM]
-    return suspects(around, [False] * len(around))[odd.frame]
+def lane(masks: list[MaskInfo]) -> Lane:
+    flags = ("propagated", "edited", "imported")
+    return Lane.of(
+        [
+            (m.frame, m.area, *m.box, m.pieces, m.score, m.iou, m.agreement, m.origin, m.revision, m.seen,
+             *(m.source == flag for flag in flags), m.state == "accepted", m.state == "rejected")
+            for m in masks
+        ]
+    )  # fmt: skip
+
+
+def look(masks: list[MaskInfo], frame: int) -> Suspect:
+    """The suspicion of one frame, with all others accepted."""
+    shown = [m if m.frame == frame else dataclasses.replace(m, state="accepted") for m in masks]
+    (found,) = worst([(1, lane(shown), np.zeros(len(shown), bool))], limit=9)
+    return found
+
+
+def odd_one(odd: MaskInfo) -> Suspect:
+    return look([odd if one.frame == odd.frame else one for one in CALM], odd.frame)
 
 
 def test_calm_masks_are_not_suspected() -> None:
-    assert {one.suspicion for one in suspects(CALM, [False] * 20)} == {0.0}
+    assert set(doubt(signs(lane(CALM), np.zeros(20, bool)))) == {0.0}
 
 
 @pytest.mark.parametrize(
@@ -43,43 +63,91 @@ def test_calm_masks_are_not_suspected() -> None:
     ],
 )
 def test_each_sign_raises_suspicion_and_is_named(change: dict, reason: str) -> None:
-    found = doubt(mask(10, **change))
+    found = odd_one(mask(10, **change))
     assert found.suspicion > 0.1
     assert any(re.search(reason, text) for text in found.reasons), found.reasons
 
 
 def test_more_signs_are_more_suspicious_and_never_beyond_one() -> None:
-    one = doubt(mask(10, iou=0.4)).suspicion
-    two = doubt(mask(10, iou=0.4, agreement=0.3)).suspicion
-    three = doubt(mask(10, iou=0.4, agreement=0.3, area=4000)).suspicion
+    one = odd_one(mask(10, iou=0.4)).suspicion
+    two = odd_one(mask(10, iou=0.4, agreement=0.3)).suspicion
+    three = odd_one(mask(10, iou=0.4, agreement=0.3, area=4000)).suspicion
     assert 0 < one < two < three <= 1
 
 
 @pytest.mark.parametrize("source", ["prompted", "edited", "imported"])
 def test_what_a_person_made_is_not_suspected(source: str) -> None:
-    assert doubt(mask(10, iou=0.1, area=9000, source=source)).suspicion == 0
+    assert odd_one(mask(10, iou=0.1, area=9000, source=source)).suspicion == 0
 
 
 def test_stale_masks_are_worth_a_look() -> None:
-    assert suspect(CALM[5], CALM[4], CALM[6], stale=True).reasons == ("a prompt nearby has changed since",)
+    stale = np.arange(20) == 5
+    (found,) = worst([(1, lane(CALM), stale)], limit=1)
+    assert (found.frame, found.reasons) == (5, ("a prompt nearby has changed since",))
 
 
 def test_a_still_object_that_stays_away_is_calm() -> None:
     away = [mask(n, area=0, box=Box(0, 0, 0, 0), score=0.02) for n in range(5)]
-    assert max(one.suspicion for one in suspects(away, [False] * 5)) == 0
+    assert max(doubt(signs(lane(away), np.zeros(5, bool)))) == 0
 
 
 def test_the_worst_come_first_and_apart() -> None:
-    found = [Suspect(1, n, 1 - abs(n - 50) / 100, ()) for n in range(100)] + [Suspect(2, 51, 0.92, ())]
-    ordered = worst(found, limit=4)
-    assert (ordered[0].object, ordered[0].frame) == (1, 50)
-    assert [(one.object, one.frame) for one in ordered] == [(1, 50), (1, 45), (1, 55), (2, 51)]
-    frames = [one.frame for one in worst(found, limit=50) if one.object == 1]
+    one = [mask(n, iou=0.3 + abs(n - 50) / 200) for n in range(100)]
+    two = [mask(n, object=2, iou=0.31 if n == 51 else 0.9) for n in range(100)]
+    lanes = [(number, lane(masks), np.zeros(100, bool)) for number, masks in ((1, one), (2, two))]
+    ordered = worst(lanes, limit=4)
+    assert [(found.object, found.frame) for found in ordered] == [(1, 50), (2, 51), (1, 45), (1, 55)]
+    frames = [found.frame for found in worst(lanes, limit=50) if found.object == 1]
     assert min(abs(a - b) for a in frames for b in frames if a != b) >= APART
 
 
+def test_the_frame_that_is_looked_at_is_only_proposed_if_there_is_no_other() -> None:
+    masks = [mask(n, iou=0.2 if n == 3 else 0.9) for n in range(10)]
+    everything = [(1, lane(masks), np.zeros(10, bool))]
+    assert worst(everything, limit=1)[0].frame == 3
+    assert worst(everything, limit=1, but=3)[0].frame != 3
+    assert worst([(1, lane(masks[3:4]), np.zeros(1, bool))], limit=1, but=3)[0].frame == 3
+
+
+def test_without_any_sign_the_frame_farthest_from_what_a_person_said_comes_first() -> None:
+    masks = [mask(n, source="prompted" if n in (0, 8) else "propagated") for n in range(20)]
+    assert worst([(1, lane(masks), np.zeros(20, bool))], limit=1)[0].frame == 19
+
+
+def test_nothing_is_proposed_where_all_is_reviewed() -> None:
+    masks = [mask(n, state="accepted" if n % 2 else "rejected") for n in range(6)]
+    assert worst([(1, lane(masks), np.zeros(6, bool))], limit=9) == []
+    assert worst([(1, lane([]), np.zeros(0, bool))], limit=9) == []
+
+
 def test_percent_marks_frames_without_a_value() -> None:
-    assert percent({1: 0.5, 3: 1.0}, 4) == [-1, 50, -1, 100]
+    assert percent(lane([mask(1), mask(3)]), np.array([0.5, 1.0]), 4) == [-1, 50, -1, 100]
+
+
+@given(
+    st.sets(st.integers(0, 20), max_size=4), st.sets(st.integers(0, 20), max_size=4), st.integers(0, 20),
+    st.integers(0, 12), st.sampled_from(["propagated", "edited"]),
+)  # fmt: skip
+def test_columns_are_stale_where_single_masks_are(
+    first: set[int], later: set[int], origin: int, seen: int, source: str
+) -> None:
+    before = anchors([(frame, n + 1) for n, frame in enumerate(sorted(first))])
+    known: Anchors = anchors(
+        [(frame, n + 1) for n, frame in enumerate(sorted(first))] + [(frame, n + 9) for n, frame in enumerate(later)]
+    )
+    made = {"origin": origin, "revision": before.revisions.get(origin, 7), "seen": seen, "source": source}
+    masks = [mask(n, **made) for n in range(21)]
+    assert lane(masks).stale(known).tolist() == [is_stale(one, known) for one in masks]
+
+
+def test_columns_are_as_sure_as_single_masks() -> None:
+    masks = [
+        mask(0),
+        mask(1, area=0, score=0.1),
+        mask(2, source="edited", iou=0.1),
+        mask(3, source="imported", iou=0.0),
+    ]
+    assert lane(masks).confidence.tolist() == [one.confidence for one in masks]
 
 
 def test_pieces_are_counted_with_diagonal_neighbours() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .project import Project
-from .rows import MaskInfo, is_stale, ranges
+from .rows import MaskInfo, is_stale
 from .store import Touched
 
 FEW = 64
@@ -27,8 +27,8 @@ def mask_events(project: Project, masks: Iterable[MaskInfo], *, job: int | None 
 def stale_event(project: Project, video: int, object: int) -> Event:
     """Return the event with all stale ranges of an object."""
     known = project.anchors(video, object)
-    frames = [mask.frame for mask in project.masks(video, object, pixels=False) if is_stale(mask, known)]
-    return {"event": "stale", "video": video, "object": object, "stale": ranges(frames)}
+    lane = project.lane(video, object)
+    return {"event": "stale", "video": video, "object": object, "stale": lane.spans(lane.stale(known))}
 
 
 def history_event(project: Project) -> Event:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import VideoError
 from . import edit
+from .lane import Lane
 from .plan import PAST, Leg, legs, sweep, vouchers
 from .project import Project
 from .rows import Anchors, MaskInfo, add_up, describe, is_stale
@@ -107,10 +108,8 @@ def plan_job(project: Project, job: Job) -> list[Leg]:
         if project.object(job.video, number) is None:
             continue
         known = project.anchors(job.video, number)
-        rows = {mask.frame: mask for mask in project.masks(job.video, number, start=start, stop=stop, pixels=False)}
-        fresh = {frame for frame, row in rows.items() if not is_stale(row, known)}
-        needed = _needed(job.spec, known, rows, range(start, stop))
-        agree = _agree(job.spec, known, rows, range(start, stop))
+        lane = project.lane(job.video, number, start=start, stop=stop)
+        needed, fresh, agree = _wanted(job.spec, known, lane, range(start, stop))
         passed = {
             frame
             for (owner, frame), row in job.passed.items()
@@ -123,34 +122,22 @@ def plan_job(project: Project, job: Job) -> list[Leg]:
     return found
 
 
-def _open_frames(spec: JobSpec, known: Anchors, rows: Mapping[int, MaskInfo], span: range) -> Iterator[int]:
-    """Yield the frames that may be written: not prompted, not accepted (or to be overwritten)."""
-    for frame in span:
-        row = rows.get(frame)
-        if frame not in known.revisions and (row is None or row.state != "accepted" or spec.overwrite):
-            yield frame
+def _wanted(spec: JobSpec, known: Anchors, lane: Lane, span: range) -> tuple[set[int], set[int], set[int]]:
+    """Return the frames to write, those whose masks are up to date, and those on which both passes are wanted.
 
-
-def _needed(spec: JobSpec, known: Anchors, rows: Mapping[int, MaskInfo], span: range) -> set[int]:
-    """Return the open frames that have no mask (unless only stale ones are wanted) or a stale one."""
-    found = set()
-    for frame in _open_frames(spec, known, rows, span):
-        row = rows.get(frame)
-        if is_stale(row, known) if row is not None else not spec.only_stale:
-            found.add(frame)
-    return found
-
-
-def _agree(spec: JobSpec, known: Anchors, rows: Mapping[int, MaskInfo], span: range) -> set[int]:
-    """Return the open frames between two prompts on which both passes are wanted and not both known."""
-    if not spec.both_passes:
-        return set()
-    found = set()
-    for frame in _open_frames(spec, known, rows, span):
-        row = rows.get(frame)
-        if None not in known.around(frame) and (row is None or row.agreement is None or is_stale(row, known)):
-            found.add(frame)
-    return found
+    Never written are prompted frames, and accepted ones unless they are to be overwritten.
+    """
+    is_stale = lane.stale(known)
+    stale, fresh = set(lane.where(is_stale)), set(lane.where(~is_stale))
+    accepted = set() if spec.overwrite else set(lane.where(lane.accepted))
+    writable = set(span) - known.revisions.keys() - accepted
+    missing = set(span) - stale - fresh
+    needed = writable & (stale if spec.only_stale else stale | missing)
+    if not spec.both_passes or not known.frames:
+        return needed, fresh, set()
+    alone = set(lane.where(np.isnan(lane.agreement)))
+    between = set(range(known.frames[0] + 1, known.frames[-1]))
+    return needed, fresh, writable & between & (missing | stale | alone)
 
 
 def run(session: Session, job: Job) -> Iterator[None]:

@@ -1,20 +1,22 @@
-"""Where to look next: how likely the mask of a frame is wrong, told from the masks alone. Pure functions.
+"""Where to look next: how likely the mask of a frame is wrong, told from the masks' numbers alone. Pure functions.
 
-Each sign gives a number from 0 (nothing) to 1 (surely wrong) and a sentence; together they are combined as if they were
-independent, so that several weak signs count. What a person drew, clicked or imported is not suspected.
+Each sign gives every frame a number from 0 (nothing) to 1 (surely wrong) and a sentence; they are combined as if they
+were independent, so that several weak signs count. What a person drew, clicked or imported is not suspected.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .rows import MaskInfo
+import numpy as np
+
+from .lane import Lane
 
 _SURE = 0.75  # confidence at which a model is believed
 _CALM = 1.35  # change of area from one frame to the next that happens every day
+_TOLD = 0.05  # strength from which on a sign is worth a sentence
 APART = 5
 """Frames between two proposals of one object: neighbours are usually wrong together."""
 
@@ -31,83 +33,118 @@ class Suspect:
     def to_json(self) -> dict[str, Any]:
         """As the page gets it."""
         return {
-            "object": self.object,
-            "frame": self.frame,
-            "suspicion": round(self.suspicion, 4),
+            "object": self.object, "frame": self.frame, "suspicion": round(self.suspicion, 4),
             "reasons": list(self.reasons),
-        }
+        }  # fmt: skip
 
 
-def suspect(mask: MaskInfo, before: MaskInfo | None, after: MaskInfo | None, *, stale: bool = False) -> Suspect:
-    """Return how suspicious a mask is; `before` and `after` are those of the same object on the adjacent frames."""
-    signs = [] if mask.source in ("prompted", "edited", "imported") else list(_signs(mask, before, after))
-    if stale:
-        signs.append((0.3, "a prompt nearby has changed since"))
-    doubt = 1.0 - math.prod(1.0 - strength for strength, _ in signs)
-    reasons = tuple(text for strength, text in sorted(signs, reverse=True) if strength >= 0.05)
-    return Suspect(mask.object, mask.frame, min(doubt, 1.0), reasons)
+@dataclass(frozen=True, slots=True, eq=False)
+class Sign:
+    """One reason to doubt: its (T,) strength 0..1 on every frame of a lane, and its words for one of them."""
+
+    strength: np.ndarray
+    words: Callable[[int], str]
 
 
-def _signs(mask: MaskInfo, before: MaskInfo | None, after: MaskInfo | None) -> list[tuple[float, str]]:
-    signs = []
-    unsure = max(0.0, (_SURE - mask.confidence) / _SURE)
-    if unsure:
-        signs.append((0.8 * unsure, f"the model is unsure ({mask.confidence:.0%})"))
-    if mask.agreement is not None:
-        signs.append((0.9 * (1.0 - mask.agreement) ** 0.7, f"passes disagree (IoU {mask.agreement:.2f})"))
-    for other in (before, after):
-        if other is not None:
-            signs += _jump(mask, other)
-    neighbours = [other.pieces for other in (before, after) if other is not None]
-    if neighbours and mask.pieces > 1 + max(neighbours):
-        more = mask.pieces - max(neighbours)
-        signs.append((min(0.6, 0.1 * more), f"falls into {mask.pieces} pieces"))
-    return signs
+def signs(lane: Lane, stale: np.ndarray) -> list[Sign]:
+    """Return the signs of trouble in a lane; `stale` (T,) bool as from `Lane.stale`."""
+    sure, agreement = lane.confidence, lane.agreement
+    found = [
+        Sign(0.8 * np.clip((_SURE - sure) / _SURE, 0, 1), lambda n: f"the model is unsure ({sure[n]:.0%})"),
+        Sign(
+            np.nan_to_num(0.9 * np.clip(1 - agreement, 0, 1) ** 0.7),
+            lambda n: f"passes disagree (IoU {agreement[n]:.2f})",
+        ),
+    ]
+    neighbours = np.zeros(len(lane.frame), np.int64)
+    for step in (-1, 1):
+        other = _neighbour(lane, step)
+        found += _jumps(lane, other, step)
+        neighbours = np.maximum(neighbours, np.where(other >= 0, lane.pieces[other], 0))
+    more = np.where(neighbours > 0, lane.pieces - neighbours, 0)
+    broken = np.where(more > 1, np.minimum(0.6, 0.1 * more), 0)
+    found.append(Sign(broken, lambda n: f"falls into {lane.pieces[n]} pieces"))
+    found = [Sign(one.strength * lane.propagated, one.words) for one in found]
+    return [*found, Sign(0.3 * stale, lambda n: "a prompt nearby has changed since")]
 
 
-def _jump(mask: MaskInfo, other: MaskInfo) -> list[tuple[float, str]]:
-    if (mask.area == 0) != (other.area == 0):
-        text = "disappears" if mask.area == 0 or mask.frame < other.frame else "appears"
-        return [(0.25, text)]
-    if mask.area == 0:
-        return []
-    signs = []
-    ratio = max(mask.area, other.area) / min(mask.area, other.area)
-    if ratio > _CALM:
-        signs.append((min(0.8, 0.5 * math.log2(ratio / _CALM) + 0.05), f"area jumps by {ratio:.1f} times"))
-    shift = math.dist(_centre(mask), _centre(other)) / math.sqrt(max(mask.area, other.area))
-    if shift > 0.5:
-        signs.append((min(0.8, 0.4 * (shift - 0.5) + 0.05), f"moves by {shift:.1f} of its size"))
-    return signs
+def _neighbour(lane: Lane, step: int) -> np.ndarray:
+    """(T,) position of the mask on the adjacent frame, -1 where there is none."""
+    at = np.searchsorted(lane.frame, lane.frame + step).clip(max=len(lane.frame) - 1)
+    return np.where(lane.frame[at] == lane.frame + step, at, -1)
 
 
-def _centre(mask: MaskInfo) -> tuple[float, float]:
-    return (mask.box.x1 + mask.box.x2) / 2, (mask.box.y1 + mask.box.y2) / 2
-
-
-def suspects(masks: Sequence[MaskInfo], stale: Sequence[bool]) -> list[Suspect]:
-    """Return how suspicious each mask of one object is; `masks` by ascending frame, `stale` for each."""
-    by_frame = {mask.frame: mask for mask in masks}
+def _jumps(lane: Lane, other: np.ndarray, step: int) -> list[Sign]:
+    """The signs that follow from a comparison with the mask at position `other`, one frame `step` away."""
+    area, there = lane.area.astype(float), other >= 0
+    beside = area[other]
+    vanishes = there & ((area == 0) != (beside == 0))
+    both = there & (area > 0) & (beside > 0)
+    low, high = np.minimum(area, beside).clip(min=1), np.maximum(area, beside).clip(min=1)
+    ratio = np.where(both, high / low, 1.0)
+    centre = (lane.box[:, :2] + lane.box[:, 2:]) / 2
+    shift = np.where(both, np.hypot(*(centre - centre[other]).T) / np.sqrt(high), 0.0)
+    grown = np.where(ratio > _CALM, np.minimum(0.8, 0.5 * np.log2(ratio / _CALM) + 0.05), 0)
+    moved = np.where(shift > 0.5, np.minimum(0.8, 0.4 * (shift - 0.5) + 0.05), 0)
+    gone = (area == 0) == (step < 0)
     return [
-        suspect(mask, by_frame.get(mask.frame - 1), by_frame.get(mask.frame + 1), stale=old)
-        for mask, old in zip(masks, stale, strict=True)
+        Sign(0.25 * vanishes, lambda n: "disappears" if gone[n] else "appears"),
+        Sign(grown, lambda n: f"area jumps by {ratio[n]:.1f} times"),
+        Sign(moved, lambda n: f"moves by {shift[n]:.1f} of its size"),
     ]
 
 
-def worst(found: Sequence[Suspect], *, limit: int, apart: int = APART) -> list[Suspect]:
-    """Return the most suspicious, worst first, at least `apart` frames from one another within an object."""
+def doubt(found: Sequence[Sign]) -> np.ndarray:
+    """(T,) 0..1: all signs together."""
+    return 1 - np.prod([1 - one.strength for one in found], axis=0)
+
+
+def worst(
+    lanes: Sequence[tuple[int, Lane, np.ndarray]], *, limit: int, apart: int = APART, but: int | None = None
+) -> list[Suspect]:
+    """Return the most suspicious unreviewed masks, worst first, at least `apart` frames from one another an object.
+
+    `lanes` holds (object, lane, stale). The frame `but` is only named if there is no other. Of frames that nothing
+    speaks against, those farthest from what a person said come first: there errors would hide.
+    """
+    found = {number: signs(lane, stale) for number, lane, stale in lanes}
+    columns = [np.zeros((0, 6))]
+    for number, lane, _ in lanes:
+        rows = np.arange(len(lane.frame))
+        value = doubt(found[number]) if len(rows) else np.zeros(0)
+        table = [lane.frame == but, -value, -_distance(lane), lane.frame, np.full(len(rows), number), rows]
+        columns.append(np.stack(table, axis=1)[~lane.accepted & ~lane.rejected])
+    ranked = np.concatenate(columns)
     taken: list[Suspect] = []
     frames: dict[int, list[int]] = {}
-    for one in sorted(found, key=lambda one: (-one.suspicion, one.frame, one.object)):
-        near = frames.setdefault(one.object, [])
-        if all(abs(frame - one.frame) >= apart for frame in near):
-            near.append(one.frame)
-            taken.append(one)
-            if len(taken) == limit:
-                break
+    for _, value, _, frame, number, row in ranked[np.lexsort(ranked.T[4::-1])]:
+        if len(taken) == limit:
+            break
+        near = frames.setdefault(int(number), [])
+        if all(abs(one - frame) >= apart for one in near):
+            near.append(int(frame))
+            taken.append(Suspect(int(number), int(frame), float(-value), _reasons(found[int(number)], int(row))))
     return taken
 
 
-def percent(values: Mapping[int, float], frames: int) -> list[int]:
-    """Return 0..100 for each frame of a video, -1 where there is no value."""
-    return [round(100 * values[frame]) if frame in values else -1 for frame in range(frames)]
+def _distance(lane: Lane) -> np.ndarray:
+    """(T,) frames to the nearest mask that did not come from propagation; 0 where there is none at all."""
+    vouched = lane.frame[~lane.propagated]
+    if not len(vouched):
+        return np.zeros(len(lane.frame), np.int64)
+    right = np.searchsorted(vouched, lane.frame)
+    before = np.abs(lane.frame - vouched[(right - 1).clip(min=0)])
+    return np.minimum(before, np.abs(lane.frame - vouched[right.clip(max=len(vouched) - 1)]))
+
+
+def _reasons(found: Sequence[Sign], n: int) -> tuple[str, ...]:
+    told = sorted(((float(one.strength[n]), one.words(n)) for one in found if one.strength[n] >= _TOLD), reverse=True)
+    return tuple(dict.fromkeys(words for _, words in told))
+
+
+def percent(lane: Lane, values: np.ndarray, frames: int) -> list[int]:
+    """Return (T,) values 0..1 of a lane as 0..100 for each frame of a video, -1 where there is none."""
+    found = np.full(frames, -1, np.int64)
+    found[lane.frame] = np.round(100 * values)
+    listed: list[int] = found.tolist()
+    return listed

@@ -25,7 +25,7 @@ from .frames import Frames
 from .project import Project
 from .propagate import Job, JobSpec
 from .refused import Refused
-from .rows import MaskInfo, is_stale, ranges
+from .rows import MaskInfo
 from .segmenter import Encoded, Memory, Segmenter
 from .store import Touched
 from .worker import Worker
@@ -229,7 +229,7 @@ class Session:
             self.project.update_job(job.id, state=state, done=job.done, total=job.total)
             if state in ("done", "cancelled", "failed"):
                 self._jobs.remove(job)
-        self.tell_job(job)
+            self.tell_job(job)
         self.worker.wake()
 
     def tell_job(self, job: Job) -> None:
@@ -316,9 +316,8 @@ class Session:
         if known is None or known.locked:
             return None
         around = self.project.anchors(video, object)
-        masks = self.project.masks(video, object, pixels=False)
-        stale = [mask.frame for mask in masks if mask.state != "accepted" and is_stale(mask, around)]
-        found = ranges(stale)
+        lane = self.project.lane(video, object)
+        found = lane.spans(lane.stale(around) & ~lane.accepted)
         return (found[0][0], found[-1][1]) if found and around.frames else None
 
     def _tell_due(self) -> None:

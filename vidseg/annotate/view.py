@@ -10,7 +10,7 @@ from . import events, review
 from .guards import need_object, need_range, need_video
 from .project import Project
 from .refused import Refused
-from .rows import MaskInfo, VideoInfo, is_stale, ranges
+from .rows import VideoInfo, is_stale
 
 PROTOCOL = 1
 MAX_FRAMES, MAX_MASKS = 512, 4000
@@ -77,59 +77,49 @@ def timeline(project: Project, video: int) -> dict[str, Any]:
 
 def _lane(project: Project, video: VideoInfo, object: int) -> dict[str, Any]:
     known = project.anchors(video.id, object)
-    masks = list(project.masks(video.id, object, pixels=False))
-    stale = [is_stale(mask, known) for mask in masks]
-    doubts = {one.frame: one.suspicion for one in review.suspects(masks, stale)}
-    sure = {mask.frame: mask.confidence for mask in masks}
-
-    def where(choose: Any) -> list[int]:
-        return [mask.frame for mask in masks if choose(mask)]
-
+    lane = project.lane(video.id, object)
+    stale = lane.stale(known)
     return {
         "object": object,
         "prompted": list(known.frames),
-        "edited": where(lambda mask: mask.source == "edited"),
-        "imported": where(lambda mask: mask.source == "imported"),
-        "visible": ranges(where(lambda mask: mask.area > 0)),
-        "computed": ranges([mask.frame for mask in masks]),
-        "accepted": ranges(where(lambda mask: mask.state == "accepted")),
-        "rejected": ranges(where(lambda mask: mask.state == "rejected")),
-        "stale": ranges([mask.frame for mask, old in zip(masks, stale, strict=True) if old]),
-        "confidence": review.percent(sure, video.frames),
-        "suspicion": review.percent(doubts, video.frames),
+        "edited": lane.where(lane.edited),
+        "imported": lane.where(lane.imported),
+        "visible": lane.spans(lane.area > 0),
+        "computed": lane.spans(lane.area >= 0),
+        "accepted": lane.spans(lane.accepted),
+        "rejected": lane.spans(lane.rejected),
+        "stale": lane.spans(stale),
+        "confidence": review.percent(lane, lane.confidence, video.frames),
+        "suspicion": review.percent(lane, review.doubt(review.signs(lane, stale)), video.frames),
     }
 
 
-def unreviewed(project: Project, video: int, object: int | None = None) -> list[review.Suspect]:
-    """Return how suspicious every unreviewed mask of a video (of one object) is."""
+def _suspects(
+    project: Project, video: int, *, limit: int, object: int | None = None, but: int | None = None
+) -> list[review.Suspect]:
+    """Return the most suspicious unreviewed masks of a video (of one object)."""
     need_video(project, video)
     if object is not None:
         need_object(project, video, object, unlocked=False)
-    found: list[review.Suspect] = []
+    lanes = []
     with project.store.lock:
         for known in project.objects(video):
-            if object is not None and known.id != object:
-                continue
-            around = project.anchors(video, known.id)
-            masks = list(project.masks(video, known.id, pixels=False))
-            states: dict[int, MaskInfo] = {mask.frame: mask for mask in masks}
-            scored = review.suspects(masks, [is_stale(mask, around) for mask in masks])
-            found += [one for one in scored if states[one.frame].state == "unreviewed"]
-    return found
+            if object in (None, known.id):
+                lane = project.lane(video, known.id)
+                lanes.append((known.id, lane, lane.stale(project.anchors(video, known.id))))
+    return review.worst(lanes, limit=limit, but=but)
 
 
 def ranking(project: Project, video: int, *, limit: int = 50, object: int | None = None) -> dict[str, Any]:
     """The frames most likely to be wrong among those not reviewed, worst first."""
-    found = review.worst(unreviewed(project, video, object), limit=limit)
+    found = _suspects(project, video, limit=limit, object=object)
     share = round(project.share_reviewed(video), 4)
     return {"frames": [one.to_json() for one in found], "share_reviewed": share}
 
 
 def following(project: Project, video: int, *, frame: int | None = None, object: int | None = None) -> dict[str, Any]:
     """The frame to look at next: the worst unreviewed one, not the one that is being looked at if there is another."""
-    found = unreviewed(project, video, object)
-    others = [one for one in found if one.frame != frame] or found
-    best = review.worst(others, limit=1)
+    best = _suspects(project, video, limit=1, object=object, but=frame)
     share = {"share_reviewed": round(project.share_reviewed(video), 4)}
     if not best:
         return {"frame": None, "object": None, "suspicion": 0.0, "reasons": [], **share}

@@ -87,23 +87,22 @@ def _info(project: Project, args: argparse.Namespace) -> int:
 
 
 def _about(project: Project, video: int) -> dict[str, Any]:
-    from vidseg.annotate.rows import is_stale
     from vidseg.annotate.view import video_json
 
     objects = []
     for known in project.objects(video):
         around = project.anchors(video, known.id)
-        masks = list(project.masks(video, known.id, pixels=False))
+        lane = project.lane(video, known.id)
         objects.append(
             {
                 **known.to_json(),
                 "prompts": len(project.prompts(video, known.id)),
                 "prompted_frames": len(around.frames),
-                "masks": len(masks),
-                "visible": sum(mask.area > 0 for mask in masks),
-                "stale": sum(is_stale(mask, around) for mask in masks),
-                "accepted": sum(mask.state == "accepted" for mask in masks),
-                "rejected": sum(mask.state == "rejected" for mask in masks),
+                "masks": len(lane.frame),
+                "visible": int((lane.area > 0).sum()),
+                "stale": int(lane.stale(around).sum()),
+                "accepted": int(lane.accepted.sum()),
+                "rejected": int(lane.rejected.sum()),
             }
         )
     return {**video_json(project, project.video(video)), "objects": objects}
