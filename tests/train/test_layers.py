@@ -115,3 +115,12 @@ def test_past_the_border_a_picture_is_mirrored_and_its_labels_are_ignored():
     assert (labels[0, 10:30, 30:50] == 1).all() and (labels[0, :, :28] == IGNORE).all()
     _, bare = move_picture(image, None, at(30, 10), size=SIZE)
     assert not bare.any()
+
+
+def test_a_filled_hole_is_as_rough_as_the_picture():
+    image = np.random.default_rng(0).integers(60, 200, (40, 60, 3), dtype=np.uint8)
+    hole = np.zeros((40, 60), bool)
+    hole[10:30, 20:40] = True
+    filled = fill_hole(image, hole)
+    assert filled[hole].std() > 0.6 * image[~hole].std()
+    np.testing.assert_allclose(filled[~hole].astype(int), image[~hole], atol=1)

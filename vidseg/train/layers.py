@@ -66,8 +66,8 @@ def cut_out(image: np.ndarray, mask: np.ndarray, *, shrink_px: int = 0, feather_
 def fill_hole(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """`image` (H, W, 3) with the pixels under `hole` (H, W) bool painted over.
 
-    Tones come from around the hole, coarse to fine; fine texture from the mirrored picture, so that the place does not
-    stand out as the only smooth one.
+    Tones come from around the hole, coarse to fine; fine texture from half a picture's width away, so that the place
+    does not stand out as the only smooth one.
     """
     known = (~hole).astype(np.float32)
     levels: list[tuple[np.ndarray, np.ndarray]] = [(image * known[..., None], known)]
@@ -81,8 +81,9 @@ def fill_hole(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     for colour, weight in reversed(levels[:-1]):
         larger = cv2.resize(filled, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
         filled = colour + larger * (1 - weight[..., None])
-    texture = cv2.flip(image.astype(np.float32) - cv2.blur(filled, (15, 15)), 1)
-    filled += texture * (cv2.flip(known, 1) * (1 - known))[..., None]
+    texture = image - cv2.blur(filled, (15, 15))
+    half_width = known.shape[1] // 2
+    filled += np.roll(texture, half_width, axis=1) * (np.roll(known, half_width, axis=1) * (1 - known))[..., None]
     return filled.clip(0, 255).astype(np.uint8)
 
 
