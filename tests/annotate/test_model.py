@@ -163,4 +163,4 @@ def test_vidseg_project_propagate_brings_masks_up_to_date(
     with Project.open("p.vidseg") as project:
         project.store.connection.execute("DELETE FROM mask WHERE source = 'propagated'")
     assert cli.main([*command, "tiny.safetensors"]) == 1
-    assert "is not there any more" in capsys.readouterr().err
+    assert "propagation failed: " in (error := capsys.readouterr().err) and "is not there any more" in error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import zipfile
 from pathlib import Path
 
@@ -157,6 +158,17 @@ def test_the_command_line_lists_the_formats_that_there_are() -> None:
     assert tuple(import_verb.FORMATS) == tuple(IMPORTS)
 
 
+def test_a_file_of_several_videos_needs_one_with_the_right_name(session: Session, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        palette.write_index(tmp_path / name / "00000.png", np.ones(shapes.SIZE, np.uint8))
+    with pytest.raises(MaskFormatError, match="the file holds 2 videos \\(one, two\\); none is called shapes"):
+        import_file(session.project, 1, "davis", tmp_path)
+    (tmp_path / "two").rename(tmp_path / "shapes")
+    assert import_file(session.project, 1, "davis", tmp_path)[1]["report"] == [
+        "1 other videos in the file were left out"
+    ]
+
+
 def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
     from vidseg.annotate.transfer import _unpack
 
@@ -214,6 +226,26 @@ def test_vidseg_import_reads_what_export_wrote(
     source = tmp_path / "out" / "Annotations" / "clip"
     code, out, _ = run(capsys, "import", tmp_path / "p.vidseg", "--format", "davis", "--from", source)
     assert (code, out) == (0, "2 objects, 11 masks, 0 prompts imported\n")
+
+
+def test_vidseg_import_asks_which_video(
+    tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Project.open("p.vidseg", create=True) as project:
+        project.add_video(video)
+        project.add_video(shapes.write(tmp_path / "second", frames=2))
+    code, _, err = run(capsys, "import", "p.vidseg", "--format", "mot", "--from", "det.txt")
+    assert code == 2 and "p.vidseg has 2 videos; say which with --video ID" in err
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        project = tmp_path / "p.vidseg"
+        code, _, err = run(capsys, "annotate", video, "--project", project, "--no-browser", "--port", port)
+    assert code == 1 and f"cannot listen on 127.0.0.1 port {port} (Address already in use); choose another" in err
+    assert not project.exists()
 
 
 def test_vidseg_project_relink(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

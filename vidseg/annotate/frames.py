@@ -14,47 +14,57 @@ import numpy as np
 
 from ..errors import VideoError
 from ..types import Frame
-from ..video import Video, open_video
+from ..video import Video, open_video, read_ahead
 from .cache import Recent
 from .project import Project
 from .refused import Refused
 
 FORMATS = {"jpeg": ".jpg", "webp": ".webp", "png": ".png"}
-_AHEAD = 8  # frames that a cursor decodes on rather than seeks
+_SKIP = 8  # frames that a cursor decodes and passes over rather than seeks
+_KEPT_BYTES = 24 << 20  # of decoded frames that a cursor keeps: a page asks for several at once, in any order
 
 
 class Cursor:
-    """Reads one video: any frame, and cheaply the next one in either direction. One thread at a time."""
+    """Reads one video: any frame, and cheaply the next ones in either direction. One thread at a time.
 
-    def __init__(self, video: Video) -> None:
+    With `ahead`, that many frames are decoded in advance in a thread.
+    """
+
+    def __init__(self, video: Video, *, ahead: int = 0) -> None:
         self._video = video
+        self._ahead = ahead
         self._running: Iterator[Frame] | None = None
         self._next, self._last, self._step = -1, -1, 1
+        height, width = video.size
+        self._kept: Recent[Frame] = Recent(max(2, _KEPT_BYTES // (3 * height * width)))
 
     def read(self, index: int) -> Frame:
         """Return a frame; raises VideoError if it cannot be decoded."""
-        if self._running is None or not 0 <= (index - self._next) * self._step <= _AHEAD:
+        return self._kept.get(index, lambda: self._read(index))
+
+    def _read(self, index: int) -> Frame:
+        if self._running is None or not 0 <= (index - self._next) * self._step <= _SKIP:
             backwards = index == self._last - 1
             self._begin(index, -1 if backwards else 1)
-        frame: Frame | None = None
-        while frame is None or (index - frame.index) * self._step > 0:
-            frame = next(self._running, None) if self._running is not None else None
-            if frame is None:
-                break
-        self._next, self._last = index + self._step, index
-        if frame is None or frame.index != index:
-            self._running = None
-            return self._video[index]  # raises with the reason
-        return frame
+        self._last = index
+        for frame in self._running or ():
+            self._next = frame.index + self._step
+            if frame.index == index:
+                return frame
+            if (frame.index - index) * self._step > 0:
+                break  # the frame is broken and was passed over
+            self._kept.get(frame.index, lambda frame=frame: frame)  # type: ignore[misc]
+        self.close()
+        return self._video[index]  # raises with the reason
 
     def _begin(self, index: int, step: int) -> None:
         self.close()
-        self._step = step
         if step > 0:
-            self._running = self._video.frames(index, on_error=_ignore)
+            frames = self._video.frames(index, on_error=_ignore)
         else:
-            self._running = self._video.frames(0, index + 1, reverse=True, on_error=_ignore)
-        self._next = index
+            frames = self._video.frames(0, index + 1, reverse=True, on_error=_ignore)
+        self._running = read_ahead(frames, self._ahead) if self._ahead else frames
+        self._next, self._step = index, step
 
     def close(self) -> None:
         """Stop decoding on."""
@@ -79,15 +89,15 @@ class Frames:
         self._cursors: dict[tuple[str, int], Cursor] = {}
         self._thumbnails: Recent[bytes] = Recent(2000)
 
-    def read(self, video: int, frame: int, *, reader: str = "player") -> Frame:
-        """Return a decoded frame; each `reader` (any name) has its own place in the video.
+    def read(self, video: int, frame: int, *, reader: str = "player", ahead: int = 0) -> Frame:
+        """Return a decoded frame; each `reader` (any name) has its own place in the video, and may decode `ahead`.
 
         Raises Refused("unavailable") if the file is missing or changed, VideoError if the frame is broken.
         """
         with self._lock:
             source = self._video(video)
             lock = self._locks.setdefault((reader, video), threading.Lock())
-            cursor = self._cursors.setdefault((reader, video), Cursor(source))
+            cursor = self._cursors.setdefault((reader, video), Cursor(source, ahead=ahead))
         with lock:
             return cursor.read(frame)
 

@@ -37,11 +37,12 @@ CREATE TABLE prompt (
 CREATE INDEX prompt_place ON prompt (video, object, frame);
 CREATE TABLE mask (
   video INTEGER NOT NULL, object INTEGER NOT NULL, frame INTEGER NOT NULL,
-  counts TEXT NOT NULL, area INTEGER NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
+  area INTEGER NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
   pieces INTEGER NOT NULL, score REAL NOT NULL, iou REAL NOT NULL, agreement REAL,
   source TEXT NOT NULL CHECK (source IN ('prompted', 'propagated', 'edited', 'imported')),
   state TEXT NOT NULL CHECK (state IN ('unreviewed', 'accepted', 'rejected')),
   origin INTEGER NOT NULL, revision INTEGER NOT NULL, seen INTEGER NOT NULL,
+  counts TEXT NOT NULL, -- last, so that the numbers can be read without it
   PRIMARY KEY (video, object, frame),
   FOREIGN KEY (video, object) REFERENCES object (video, id) DEFERRABLE INITIALLY DEFERRED
 ) WITHOUT ROWID;

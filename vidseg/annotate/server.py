@@ -320,16 +320,16 @@ def bind(host: str, port: int) -> socket.socket:
 
     Raises ProjectError if the address cannot be used.
     """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        return listener
     except OSError as error:
+        listener.close()
         raise ProjectError(
             f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port"
         ) from None
+    return listener
 
 
 def serve(session: Session, listener: socket.socket, *, host: str, ready: Callable[[str], None]) -> None:

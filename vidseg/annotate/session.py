@@ -67,6 +67,7 @@ class Session:
         self._due: dict[tuple[int, int], float] = {}
         self._reviewed = 0.0
         self._review_due: set[int] = set()
+        self._review_pause = 1.0
         self._telling = project.store.lock  # one lock for both: a gesture may tell, and telling reads the project
         self.worker = Worker(self._idle)
         self._restore_jobs()
@@ -167,12 +168,12 @@ class Session:
         if self._load is not None:
             self.worker.submit(lambda: self.segmenter)
 
-    def encoded(self, video: int, frame: int, *, direction: int = 1) -> Encoded:
-        """A frame as the model sees it; the last few are kept."""
-        reader = "forward" if direction > 0 else "backward"
+    def encoded(self, video: int, frame: int, *, direction: int = 0) -> Encoded:
+        """A frame as the model sees it; the last few are kept. In a direction of travel, frames are decoded ahead."""
+        reader = {1: "forward", 0: "still", -1: "backward"}[direction]
 
         def make() -> Encoded:
-            return self.segmenter.encode(self.frames.read(video, frame, reader=reader))
+            return self.segmenter.encode(self.frames.read(video, frame, reader=reader, ahead=4 if direction else 0))
 
         return self._encoded.get((video, self.project.video(video).fingerprint, frame), make)
 
@@ -321,11 +322,13 @@ class Session:
         return (found[0][0], found[-1][1]) if found and around.frames else None
 
     def _tell_due(self) -> None:
-        if self._review_due and time.monotonic() - self._reviewed >= 1.0:
-            self._reviewed = time.monotonic()
+        if self._review_due and time.monotonic() - self._reviewed >= self._review_pause:
+            began = time.monotonic()
             due, self._review_due = self._review_due, set()
             with contextlib.suppress(Refused):
                 self.tell(self._review_event(video) for video in sorted(due))
+            self._reviewed = time.monotonic()
+            self._review_pause = max(1.0, 30 * (self._reviewed - began))  # at most 3 % of the time
 
     def _review_event(self, video: int) -> Event:
         best = view.ranking(self.project, video, limit=1)
