@@ -100,12 +100,12 @@ def test_the_range_limits_everything(tiny_model, clip, tmp_path):
 def test_a_run_killed_at_many_moments_ends_as_if_it_had_not_been(
     tiny_checkpoint, tiny_model, clip, tmp_path, direction
 ):
-    kills = "1,2,0.03,4,0.12,11,12,0.06,0.09,19,27,28"
+    kills = "1,0.05,11,0.1,12,0.03,27"
     program = Path(__file__).with_name("interrupted_run.py")
     command = [sys.executable, program, clip, tiny_checkpoint, tmp_path / "killed", direction, kills]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 8
+    assert int(done.stdout) >= 4
     do(tiny_model, clip, tmp_path / "whole", direction=direction, start=2)
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     count = len(open_video(tmp_path / "whole" / "overlay.mp4"))

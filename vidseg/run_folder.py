@@ -139,6 +139,8 @@ class RunFolder:
                 yield record
 
         write_tracks(self.tracks, self.header, counted())
+        if hasattr(os, "sync"):
+            os.sync()  # from here on nothing is left to repair the masks with
         self.close()
         shutil.rmtree(self._work)
         return counts[0], counts[1]
