@@ -88,6 +88,20 @@ def test_the_overlay_is_a_video_of_the_same_length_with_coloured_objects(finishe
     assert change[inside].mean() > 3 * change[~inside].mean()
 
 
+def test_polygons_are_written_where_asked_for_and_refused_where_there_are_none(finished: Path, tmp_path: Path) -> None:
+    with Project.open(finished, readonly=True) as project:
+        export(project, "coco", tmp_path / "exact", polygons=True)
+        report = export(project, "coco", tmp_path / "rough", polygons=True, tolerance=2.0)
+        with pytest.raises(MaskFormatError, match="davis holds no polygons"):
+            export(project, "davis", tmp_path / "davis", polygons=True)
+    content = json.loads((tmp_path / "exact" / "annotations" / "instances.json").read_text())
+    assert all(isinstance(one["segmentation"], list) for one in content["annotations"])
+    (found,) = find("coco").read(tmp_path / "exact")
+    assert (rle.decode(found.tracks[0].masks[3]) == truth(1, 3)).all()
+    assert any("pixels by which polygons differ" in line for line in report)
+    assert not (tmp_path / "davis").exists()
+
+
 def test_an_unknown_format_is_refused(finished: Path, tmp_path: Path) -> None:
     with (
         Project.open(finished, readonly=True) as project,
@@ -193,6 +207,10 @@ def test_vidseg_export_writes_and_reports(finished: Path, tmp_path: Path, capsys
     code, out, err = run(capsys, "export", finished, "--format", "coco", "--out", tmp_path / "out")
     assert (code, err) == (0, "")
     assert out.startswith("coco: ")
+    code, rough, _ = run(
+        capsys, "export", finished, "--format", "coco", "--out", tmp_path / "p", "--polygons", "--tolerance", "1"
+    )
+    assert code == 0 and "polygons" in rough
     code, again, _ = run(capsys, "project", "export", finished, "--format", "coco", "--out", tmp_path / "out")
     assert (code, again) == (0, out)
 

@@ -333,6 +333,8 @@ _EXPORT: dict[str, tuple[Check, bool]] = {
     "format": (text(1, 20), True),
     "videos": (list_of(whole(1), 1, MAX_LIST), False),
     "states": (list_of(one_of(*STATES), 1, len(STATES)), False),
+    "polygons": (flag, False),
+    "tolerance": (number(0, 100), False),
 }
 
 

@@ -48,6 +48,8 @@ IMPORTS = {
 """Formats that can be read, and what the page should ask for."""
 BOXES = {"mot": "mot", "yolo": "yolo", "coco-boxes": "coco"}
 """Those of them that bring boxes, by their name in `vidseg.masks.detections`."""
+POLYGONS = ("coco", "cvat", "yolo-seg")
+"""Formats that hold, or can hold, polygons."""
 MAX_UPLOAD = 512 << 20
 _MAX_UNPACKED, _MAX_FILES = 4 << 30, 200_000
 _SHOWN = ("unreviewed", "accepted")
@@ -59,17 +61,18 @@ def formats() -> dict[str, Any]:
         name: " ".join((module.__doc__ or "").split("\n\n")[0].split()).rstrip(".") for name, module in FORMATS.items()
     }
     notes[OVERLAY] = "An mp4 of the video with the masks drawn on it, for showing around"
-    whole = {"coco", "coco-video", "sav", "npz", "mots"}
     flat = {"davis", "youtube-vos", "mots", OVERLAY}
+    inexact = {"yolo-seg", "yolo-track", "csv"}
     return {
         "export": [
             {
                 "name": name,
                 "title": note.partition(":")[0],
                 "notes": note,
-                "identities": name not in ("coco", "yolo-seg", OVERLAY),
+                "identities": name not in ("yolo-seg", OVERLAY),
                 "overlaps": name not in flat,
-                "holes": name in whole | flat | {"label-studio"},
+                "holes": name not in inexact,
+                "polygons": name in POLYGONS,
             }
             for name, note in notes.items()
         ],
@@ -119,6 +122,8 @@ def export(
     *,
     videos: Sequence[int] | None = None,
     states: Sequence[str] = _SHOWN,
+    polygons: bool = False,
+    tolerance: float = 0.0,
 ) -> list[str]:
     """Write masks below the folder `out`; return lines that say what was written and what the format cannot hold.
 
@@ -128,20 +133,34 @@ def export(
         out: a folder, made if it does not exist.
         videos: ids; None for all.
         states: which masks; rejected ones are left out by default.
+        polygons: polygons in place of run lengths, for "coco" (the others of `POLYGONS` have them anyway).
+        tolerance: pixels by which polygons may be simplified.
 
     Raises MaskFormatError for an unknown format or a video that does not fit it, VideoError if the overlay's video
     cannot be read.
     """
     if format not in EXPORTS:
         raise MaskFormatError(f"format {format!r} is not known; expected one of {', '.join(EXPORTS)}")
+    options = _options(format, polygons, tolerance)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     found = collect(project, videos=videos, states=states)
     if format == OVERLAY:
         chosen = project.videos() if videos is None else [project.video(number) for number in videos]
         return [_overlay(project, video, one, out) for video, one in zip(chosen, found, strict=True)]
-    options = {"renumber": True} if format in ("davis", "youtube-vos") else {}
     return str(find(format).write(found, out, **options)).splitlines()
+
+
+def _options(format: str, polygons: bool, tolerance: float) -> dict[str, Any]:
+    """What the writer of a format is called with."""
+    options: dict[str, Any] = {"renumber": True} if format in ("davis", "youtube-vos") else {}
+    if (polygons or tolerance) and format not in POLYGONS:
+        raise MaskFormatError(f"{format} holds no polygons; leave that option out, or choose {', '.join(POLYGONS)}")
+    if format == "coco" and polygons:
+        options["segmentation"] = "polygons"
+    if tolerance:
+        options["tolerance"] = tolerance
+    return options
 
 
 def _overlay(project: Project, video: VideoInfo, masks: Annotation, out: Path) -> str:
@@ -189,14 +208,12 @@ class Exports:
         self._folder = Path(tempfile.mkdtemp(prefix="vidseg-export-"))
         self._files: dict[str, Path] = {}
 
-    def start(
-        self, *, format: str, videos: Sequence[int] | None = None, states: Sequence[str] = _SHOWN
-    ) -> dict[str, Any]:
-        """Begin an export and return its id; events tell the rest."""
+    def start(self, *, format: str, videos: Sequence[int] | None = None, **options: Any) -> dict[str, Any]:
+        """Begin an export and return its id; events tell the rest. The options are those of `export`."""
         for number in videos or ():
             need_video(self._session.project, number)
         name = secrets.token_urlsafe(12)
-        thread = threading.Thread(target=self._run, args=(name, format, videos, states), daemon=True)
+        thread = threading.Thread(target=self._run, args=(name, format, videos, options), daemon=True)
         thread.start()
         return {"export": name, "state": "running"}
 
@@ -210,11 +227,11 @@ class Exports:
         """Remove all files."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _run(self, name: str, format: str, videos: Sequence[int] | None, states: Sequence[str]) -> None:
+    def _run(self, name: str, format: str, videos: Sequence[int] | None, options: dict[str, Any]) -> None:
         self._tell(name, "running")
         try:
             with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-                report = export(self._session.project, format, folder, videos=videos, states=states)
+                report = export(self._session.project, format, folder, videos=videos, **options)
                 report = [line.replace(folder, "the download") for line in report]
                 path = self._pack(Path(folder), f"{_file_name(self._session.project.path.name)}-{format}")
             self._files[name] = path

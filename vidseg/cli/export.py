@@ -35,6 +35,14 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         choices=STATES,
         help="only masks in this state (can be repeated; default: unreviewed and accepted)",
     )
+    parser.add_argument("--polygons", action="store_true", help="polygons in place of run lengths (coco)")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="PX",
+        help="simplify polygons by up to PX pixels (default: exact)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -44,4 +52,5 @@ def run(args: argparse.Namespace) -> None:
 
     with Project.open(args.project, readonly=True) as project:
         states = tuple(args.state) if args.state else ("unreviewed", "accepted")
-        print("\n".join(export(project, args.format, args.out, videos=args.video, states=states)))
+        options = {"polygons": args.polygons, "tolerance": args.tolerance}
+        print("\n".join(export(project, args.format, args.out, videos=args.video, states=states, **options)))
