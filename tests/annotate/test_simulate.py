@@ -1,0 +1,43 @@
+"""The simulated annotator clicks where the error is, stops when it is good enough, and counts honestly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import shapes
+from flood import Flood
+
+from vidseg.annotate import Session
+from vidseg.annotate.simulate import annotate, compare, every, largest_error, proposed
+
+
+def test_a_click_goes_into_the_middle_of_the_largest_error() -> None:
+    truth, mask = np.zeros((40, 60), bool), np.zeros((40, 60), bool)
+    truth[5:26, 5:26] = True
+    assert largest_error(mask, truth) == (15.5, 15.5, True)
+    mask[5:26, 5:26] = True
+    mask[30:35, 40:47] = True
+    x, y, on = largest_error(mask, truth) or (0, 0, True)
+    assert (40 < x < 47, y, on) == (True, 32.5, False)
+    assert largest_error(truth, truth) is None
+
+
+def test_one_click_is_enough_for_a_model_that_follows(session: Session) -> None:
+    effort = annotate(session, [shapes.truth(n)[1] for n in range(24)], proposed, name="proposed")
+    assert (effort.actions, effort.reached, effort.curve) == (1, True, (1.0,))
+
+
+def test_a_change_that_the_model_does_not_follow_is_corrected_where_the_user_looks(tmp_path: Path) -> None:
+    clip = shapes.write(tmp_path / "clip", frames=20)
+    truth = [shapes.truth(n)[1 if n < 10 else 2] for n in range(20)]  # the object becomes another one
+    efforts = compare(clip, truth, Flood, steps=(4,), target=0.8)
+    assert [one.chosen_by for one in efforts] == ["proposed", "every 4"]
+    for effort in efforts:
+        assert effort.reached and effort.curve[-1] >= 0.8 > effort.curve[0]
+        assert effort.actions == len(effort.curve) > 1
+
+
+def test_every_kth_frame_becomes_finer(session: Session) -> None:
+    order = list(every(8)(session))
+    assert order[:5] == [8, 16, 4, 8, 12] and order[-1] == 23
