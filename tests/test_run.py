@@ -293,14 +293,37 @@ class Stream:
             raise self.error
 
 
-@pytest.mark.parametrize("error", [None, KeyboardInterrupt()])
-def test_a_stream_is_tracked_until_it_ends_or_is_stopped(tiny_model, scene, tmp_path, error):
-    prompts = (Prompt(1, 2, (Click(40.0, 40.0),)), Prompt(2, 5, (Click(90.0, 30.0),)))
-    summary = run_job(tiny_model, Stream(scene, 9, error), Job(tmp_path, prompts))
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt(), VideoError("camera 0 is gone")])
+def test_a_stream_is_tracked_until_it_ends_is_stopped_or_breaks_off(tiny_model, scene, tmp_path, error):
+    prompts, told = (Prompt(1, 2, (Click(40.0, 40.0),)), Prompt(2, 5, (Click(90.0, 30.0),))), []
+    summary = run_job(tiny_model, Stream(scene, 9, error), Job(tmp_path, prompts), notice=told.append)
+    assert told == (["camera 0 is gone"] if isinstance(error, VideoError) else [])
     assert (summary.frames, summary.objects) == (9, 2)
     frames = read_tracks(tmp_path / "tracks.json").frames
     assert [len(found.objects) for found in frames] == [0, 0, 1, 1, 1, 2, 2, 2, 2]
     assert len(open_video(tmp_path / "overlay.mp4")) == 9
+
+
+def test_a_stream_that_gives_nothing_leaves_nothing(tiny_model, scene, tmp_path):
+    with pytest.raises(VideoError, match="camera 0 is gone"):
+        run_job(tiny_model, Stream(scene, 0, VideoError("camera 0 is gone")), Job(tmp_path / "out", PROMPTS))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_stream_says_so_and_an_early_end_too(tiny_model, scene, tmp_path):
+    with pytest.raises(VideoError, match="camera 0 gave no frame; is it connected"):
+        run_job(tiny_model, Stream(scene, 0), Job(tmp_path / "out", PROMPTS, overlay=False))
+    assert not (tmp_path / "out").exists()
+    told = []
+    assert run_job(tiny_model, Stream(scene, 12), Job(tmp_path, PROMPTS), notice=told.append).frames == 12
+    assert told == ["camera 0 ended before frame 14, whose prompt was not used"]
+
+
+def test_a_stream_that_fills_the_disk_keeps_its_masks(tiny_model, scene, tmp_path, monkeypatch):
+    full_after(4, tmp_path, monkeypatch)
+    with pytest.raises(VidsegError, match=r"No space left .* stopped after 4 frames, whose masks are in"):
+        run_job(tiny_model, Stream(scene, 20), Job(tmp_path / "out", PROMPTS))
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 4
 
 
 def test_a_stream_cannot_be_resumed(tiny_model, scene, tmp_path):

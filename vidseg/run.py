@@ -80,7 +80,9 @@ def run_job(
     Raises:
         PromptError, VideoError, ConfigError: the job cannot be done as given; nothing is left behind.
         VidsegError: it was stopped (disk full ...) after some frames, which are kept.
-        KeyboardInterrupt: with a message that says how to go on. A live stream ends well instead.
+        KeyboardInterrupt: with a message that says how to go on.
+
+    A stream that is interrupted or breaks off has ended: its results are completed.
     """
     job = check_job(job, video)
     if resume and not video.known_length:
@@ -131,6 +133,7 @@ class _Run:
         begin = time.perf_counter()
         if not self.folder.finished:
             self._sweep_all(plan(self.job))
+            self._check_reached()
         if self.job.overlay and not self.folder.overlay.is_file():
             self._draw_overlay()
         frames, skipped = self.folder.finish()
@@ -151,6 +154,8 @@ class _Run:
             self.folder.abandon()
             return error
         count = f"{self.done} frames" if self._total() is None else f"{self.done} of {self._total()} frames"
+        if not self.video.known_length:
+            return VidsegError(f"{error}; stopped after {count}, whose masks are in {self.folder.masks}")
         if isinstance(error, KeyboardInterrupt):
             return KeyboardInterrupt(f"interrupted after {count}; the same command with --resume goes on from there")
         text = f"{error.filename or self.folder.path}: {error.strerror}" if isinstance(error, OSError) else str(error)
@@ -184,6 +189,16 @@ class _Run:
                         continue
                 self._sweep(number, todo, state)
 
+    def _check_reached(self) -> None:
+        """Say which prompts a stream never came to; raise VideoError if it gave no frame at all."""
+        late = [p.frame for p in self.job.prompts if p.frame >= self.job.start + self.done]
+        if self.video.known_length or not late:
+            return
+        if not self.done:
+            raise VideoError(f"{self.video.name} gave no frame; is it connected?")
+        if self.notice is not None:
+            self.notice(f"{self.video.name} ended before frame {min(late)}, whose prompt was not used")
+
     def _sweep(self, number: int, todo: Sweep, state: TrackerState | None) -> None:
         """Do one sweep, from `state` or from its beginning."""
         primed = self.video.known_length
@@ -209,9 +224,11 @@ class _Run:
                     if time.monotonic() - saved > self.checkpoint_seconds:
                         worker.put(reached)
                         saved = time.monotonic()
-            except KeyboardInterrupt:
-                if self.video.known_length:  # stopping a camera is how its recording ends
+            except (KeyboardInterrupt, VideoError) as error:
+                if self.video.known_length or reached is None:
                     raise
+                if self.notice is not None and str(error):  # a stream that breaks off or is stopped has come to its end
+                    self.notice(str(error))
             finally:
                 if reached is not None and self.video.known_length:
                     with suppress(OSError, VidsegError):  # that of an earlier task, which leaving the block raises
