@@ -29,7 +29,17 @@ from vidseg.errors import MaskFormatError
 from vidseg.masks import boxes, palette, rle
 from vidseg.masks.files import replacing
 
-__all__ = ["FORMAT", "FrameRecord", "Journal", "ObjectRecord", "Tracks", "TracksHeader", "frame_record", "read_tracks", "write_tracks"]
+__all__ = [
+    "FORMAT",
+    "FrameRecord",
+    "Journal",
+    "ObjectRecord",
+    "Tracks",
+    "TracksHeader",
+    "frame_record",
+    "read_tracks",
+    "write_tracks",
+]
 
 FORMAT = "vidseg-tracks-1"
 """The first value of a tracks file; the number grows when readers must change."""
