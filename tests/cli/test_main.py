@@ -4,6 +4,7 @@ import argparse
 import errno
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -61,6 +62,18 @@ def test_every_error_is_one_line_with_an_exit_code(error, code, line, monkeypatc
     failing(error, monkeypatch)
     assert cli.main([]) == code
     assert capsys.readouterr() == ("", line + "\n")
+
+
+def test_a_warning_is_one_line_too(monkeypatch, capsys):
+    def run(args):
+        warnings.simplefilter("always")
+        warnings.warn("expect\nto wait", stacklevel=1)
+
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(run=run, debug=False)
+    monkeypatch.setattr(cli, "build_parser", lambda: parser)
+    assert cli.main([]) == 0
+    assert capsys.readouterr().err == "vidseg: expect to wait\n"
 
 
 def test_debug_shows_the_traceback(monkeypatch):

@@ -12,6 +12,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -78,7 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     try:
-        code = args.run(args) or 0
+        with warnings.catch_warnings():
+            if not args.debug:
+                warnings.showwarning = _say
+            code = args.run(args) or 0
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of a pipe (head, less) has left: not an error, but stdout is gone for good
@@ -89,6 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"vidseg: {_sentence(error)}", file=sys.stderr)
         return _exit_code(error)
+
+
+def _say(message: Warning | str, *where: object, **more: object) -> None:
+    """Show a warning as a line of ours, without the place in the code."""
+    print(f"vidseg: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _exit_code(error: BaseException) -> int:
