@@ -15,7 +15,7 @@ import pytest
 import shapes
 
 from vidseg.annotate import Project, edit, objects, schema
-from vidseg.annotate.project import fingerprint
+from vidseg.annotate.fingerprint import fingerprint
 from vidseg.annotate.rows import describe
 from vidseg.errors import ProjectError, VideoError
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import shapes
 from flood import Flood
 
+from vidseg import cli
 from vidseg.annotate import Session
 from vidseg.annotate.simulate import annotate, compare, every, largest_error, proposed
+from vidseg.cli import project
+from vidseg.masks import palette
 
 
 def test_a_click_goes_into_the_middle_of_the_largest_error() -> None:
@@ -41,3 +46,20 @@ def test_a_change_that_the_model_does_not_follow_is_corrected_where_the_user_loo
 def test_every_kth_frame_becomes_finer(session: Session) -> None:
     order = list(every(8)(session))
     assert order[:5] == [8, 16, 4, 8, 12] and order[-1] == 23
+
+
+def test_vidseg_project_simulate_prints_a_line_for_each_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(project, "_segmenter", lambda args: Flood())
+    clip = shapes.write(tmp_path / "clip", frames=4)
+    for frame in range(4):
+        palette.write_index(tmp_path / "truth" / f"{frame:05d}.png", shapes.truth(frame)[1].astype(np.uint8))
+    assert cli.main(["project", "simulate", str(clip), str(tmp_path / "truth"), "--every", "2"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["chosen_by"], line["actions"], line["reached"]) for line in lines] == [
+        ("proposed", 1, True),
+        ("every 2", 1, True),
+    ]
+    assert cli.main(["project", "simulate", str(clip), str(clip / "nothing")]) == 1
+    assert "nothing holds no PNG files" in capsys.readouterr().err

@@ -13,8 +13,9 @@ import pytest
 import shapes
 
 from vidseg import cli
-from vidseg.annotate import Project, Session, open_session
-from vidseg.annotate.transfer import EXPORTS, IMPORTS, export, formats, import_file
+from vidseg.annotate import Project, Session, exports, imports, open_session
+from vidseg.annotate.exports import EXPORTS, export
+from vidseg.annotate.imports import IMPORTS, import_file
 from vidseg.cli import export as export_verb
 from vidseg.cli import import_ as import_verb
 from vidseg.errors import MaskFormatError
@@ -161,10 +162,9 @@ def test_detections_become_prompts_that_propagation_answers(session: Session, tm
 
 
 def test_what_the_page_is_told_of_formats_is_what_there_is() -> None:
-    told = formats()
-    assert [one["name"] for one in told["export"]] == list(EXPORTS)
-    assert [one["name"] for one in told["import"]] == list(IMPORTS)
-    assert all(one["title"] and one["notes"] for one in told["export"])
+    assert [one["name"] for one in exports.about()] == list(EXPORTS)
+    assert [one["name"] for one in imports.about()] == list(IMPORTS)
+    assert all(one["title"] and one["notes"] for one in exports.about())
 
 
 def test_the_command_line_lists_the_formats_that_there_are() -> None:
@@ -184,7 +184,7 @@ def test_a_file_of_several_videos_needs_one_with_the_right_name(session: Session
 
 
 def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
-    from vidseg.annotate.transfer import _unpack
+    from vidseg.annotate.imports import _unpack
 
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("../../outside.png", b"x")

@@ -16,9 +16,9 @@ from typing import Any
 
 from ..errors import MaskFormatError
 from ..masks import rle
+from .exports import EXPORTS
 from .refused import Refused
 from .rows import STATES
-from .transfer import EXPORTS
 
 MAX_MESSAGE = 1 << 20
 """Bytes of the longest WebSocket message."""

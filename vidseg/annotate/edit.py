@@ -14,9 +14,10 @@ import numpy as np
 from ..masks import rle
 from . import paint
 from .guards import need_frame, need_object, need_range, spare_accepted
-from .project import Project, mask_to_row
+from .project import Project
 from .rows import MaskInfo, ObjectInfo, PromptInfo, describe
 from .store import Gesture, Touched, now
+from .tables import mask_to_row
 
 
 def draw(

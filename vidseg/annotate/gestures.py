@@ -1,7 +1,7 @@
-"""The gestures of the protocol, each a function of the session and the fields; `GESTURES` lists them by name.
+"""The gestures of the protocol, each a function of the session and the fields; `GESTURES` lists them.
 
-A gesture checks, does one transaction, tells what changed and returns its result. Those that ask the model run on the
-worker's thread; the others run where they are called and need not wait for it.
+A gesture checks, does one transaction, tells what changed and returns its result. These need no model and run where
+they are called; those that ask it are in `asking`, those that propose objects in `proposing`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..masks import rle
-from ..types import Click
-from . import edit, objects, paint, plan, view
-from .guards import need_frame, need_inside, need_object, need_prompt, need_range, need_video, spare_accepted
+from . import edit, objects, plan, view
+from .asking import answered
+from .guards import need_frame, need_object, need_range
 from .propagate import JobSpec
 from .refused import Refused
-from .rows import MaskInfo, ObjectInfo, PromptInfo, Said, add_up, describe, is_stale
-from .segmenter import Answer
+from .rows import ObjectInfo
 from .session import Session
 from .store import Touched
-from .worker import HOVER
 
 Result = dict[str, Any]
 
@@ -79,198 +75,6 @@ def _told(session: Session, touched: Touched, known: ObjectInfo) -> Result:
     return {"object": known.to_json()}
 
 
-# Prompts that ask the model
-
-
-def click(
-    session: Session,
-    *,
-    video: int,
-    object: int,
-    frame: int,
-    x: float,
-    y: float,
-    on: bool,
-    overwrite: bool = False,
-) -> Result:
-    """prompt.click."""
-    need_inside(need_video(session.project, video), x, y)
-    value = {"x": float(x), "y": float(y), "on": bool(on)}
-    return _ask(session, video, object, frame, kind="click", value=value, overwrite=overwrite)
-
-
-def box(
-    session: Session, *, video: int, object: int, frame: int, box: Sequence[float], overwrite: bool = False
-) -> Result:
-    """prompt.box."""
-    height, width = need_video(session.project, video).size
-    x1, y1, x2, y2 = (float(edge) for edge in box)
-    kept = [max(0.0, x1), max(0.0, y1), min(x2, float(width)), min(y2, float(height))]
-    if not (kept[0] < kept[2] and kept[1] < kept[3]):
-        raise Refused("bad_request", f"the box lies outside the picture of {width}x{height} pixels")
-    value = {"box": kept}
-    return _ask(session, video, object, frame, kind="box", value=value, overwrite=overwrite)
-
-
-def _ask(session: Session, video: int, object: int, frame: int, *, kind: str, value: Result, overwrite: bool) -> Result:
-    def work() -> Result:
-        began = time.perf_counter()
-        project = session.project
-        info = need_frame(project, video, frame)
-        while True:
-            known = need_object(project, video, object)
-            spare_accepted(project, video, [object], start=frame, stop=frame + 1, overwrite=overwrite)
-            before = project.prompts(video, object, start=frame, stop=frame + 1)
-            row = project.mask(video, object, frame)
-            kept, filled = _complete(before, row, kind, value)
-            said = add_up([*kept, PromptInfo(0, video, object, frame, kind, filled, "")])
-            mask, answer = answer_prompts(session, info.id, frame, said)
-            with project.store.lock:
-                if project.prompts(video, object, start=frame, stop=frame + 1) != before:
-                    continue  # another tab was faster: answer both
-                spare_accepted(project, video, [object], start=frame, stop=frame + 1, overwrite=overwrite)
-                label = f"{kind} on {known.name}"
-                with project.store.gesture(label, video=video, frame=frame) as gesture:
-                    for old in before:
-                        if old not in kept:
-                            gesture.remove("prompt", (old.id,))
-                    number = edit.add_prompt(gesture, video, object, frame, kind, filled)
-                    edit.put_mask(gesture, prompted(video, object, frame, mask, answer))
-                break
-        _keep_candidates(session, (video, object, frame), number, answer)
-        session.changed(gesture.touched)
-        return _answered(session, video, object, frame, began)
-
-    return session.worker.call(work)
-
-
-def _complete(
-    before: Sequence[PromptInfo], row: MaskInfo | None, kind: str, value: Result
-) -> tuple[list[PromptInfo], Result]:
-    """Return the prompts that stay beside a new one, and the new one with the mask that it corrects, if any."""
-    kept = [one for one in before if not (kind == "box" and one.kind == "box")]
-    corrects = kind == "click" and not before and row is not None and row.area > 0
-    if corrects and row is not None:
-        return kept, {**value, "base": row.rle}
-    return kept, value
-
-
-def answer_prompts(session: Session, video: int, frame: int, said: Said) -> tuple[np.ndarray, Answer]:
-    """Return the mask that prompts mean on a frame, and the model's whole answer. On the worker's thread.
-
-    A first click alone is ambiguous and gets three candidates; what a person drew changes only where it was clicked.
-    """
-    before = None if said.mask is None else rle.decode(said.mask)
-    if not said.needs_model and before is not None:
-        return before, Answer(before[None], (1.0,))
-    ambiguous = before is None and said.box is None and len(said.clicks) == 1
-    answer = session.segmenter.segment(
-        session.encoded(video, frame), clicks=said.clicks, box=said.box, mask=before, ambiguous=ambiguous
-    )
-    mask = answer.masks[0]
-    if said.drawn and before is not None and said.clicks:
-        mask = paint.local_change(before, mask, said.clicks)
-    return mask, answer
-
-
-def prompted(video: int, object: int, frame: int, mask: np.ndarray, answer: Answer) -> MaskInfo:
-    """The mask that a model gave as its answer to prompts."""
-    return MaskInfo(
-        video, object, frame, **describe(mask), score=float(answer.score), iou=float(answer.iou[0]),
-        source="prompted", origin=frame,
-    )  # fmt: skip
-
-
-def _keep_candidates(session: Session, place: tuple[int, int, int], prompt: int, answer: Answer) -> None:
-    shown = []
-    if len(answer.masks) > 1:
-        shown = [
-            {"index": n, "rle": rle.encode(mask), "iou": round(float(iou), 4), "score": round(float(answer.score), 4)}
-            for n, (mask, iou) in enumerate(zip(answer.masks, answer.iou, strict=True))
-        ]
-    old = [key for key in session.candidates if key[:2] == place[:2]]
-    for key in old:
-        del session.candidates[key]
-    if shown:
-        session.candidates[place] = (prompt, answer.masks, shown)
-    if shown or old:
-        _tell_candidates(session, place, shown, 0)
-
-
-def _tell_candidates(session: Session, place: tuple[int, int, int], shown: Sequence[Result], chosen: int) -> None:
-    head = dict(zip(("video", "object", "frame"), place, strict=True))
-    session.tell([{"event": "candidates", **head, "candidates": list(shown), "chosen": chosen}])
-
-
-def choose_candidate(
-    session: Session, *, video: int, object: int, frame: int, index: int, overwrite: bool = False
-) -> Result:
-    """prompt.candidate."""
-    began = time.perf_counter()
-    project, place = session.project, (video, object, frame)
-    need_frame(project, video, frame)
-    known = need_object(project, video, object)
-    spare_accepted(project, video, [object], start=frame, stop=frame + 1, overwrite=overwrite)
-    with project.store.lock:
-        before = project.prompts(video, object, start=frame, stop=frame + 1)
-        prompt, masks, shown = session.candidates.get(place, (0, None, []))
-        if masks is None or not before or before[-1].id != prompt:
-            raise Refused("nothing", "there are no candidates to choose from; they last until the next prompt")
-        if not 0 <= index < len(masks):
-            raise Refused("bad_request", f"candidate {index} does not exist; there are {len(masks)}, from 0")
-        with project.store.gesture(f"candidate {index + 1} for {known.name}", video=video, frame=frame) as gesture:
-            if before[-1].kind == "mask":
-                gesture.remove("prompt", (prompt,))
-            number = edit.add_prompt(
-                gesture, video, object, frame, "mask", {"origin": "candidate", "rle": shown[index]["rle"]}
-            )
-            chosen = Answer(masks[index : index + 1], (shown[index]["iou"],), shown[index]["score"])
-            edit.put_mask(gesture, prompted(video, object, frame, masks[index], chosen))
-        session.candidates[place] = (number, masks, shown)
-    _tell_candidates(session, place, shown, index)
-    session.changed(gesture.touched)
-    return {**_answered(session, video, object, frame, began), "chosen": index}
-
-
-def remove_prompt(session: Session, *, video: int, prompt: int, overwrite: bool = False) -> Result:
-    """prompt.remove."""
-
-    def work() -> Result:
-        began = time.perf_counter()
-        project = session.project
-        need_video(project, video)
-        gone = need_prompt(project, video, prompt)
-        known = need_object(project, video, gone.object)
-        span = {"start": gone.frame, "stop": gone.frame + 1}
-        spare_accepted(project, video, [gone.object], **span, overwrite=overwrite)
-        left = [one for one in project.prompts(video, gone.object, **span) if one.id != prompt]
-        mask = None
-        if left:
-            pixels, answer = answer_prompts(session, video, gone.frame, add_up(left))
-            mask = prompted(video, gone.object, gone.frame, pixels, answer)
-        with project.store.gesture(f"remove {gone.kind} from {known.name}", video=video, frame=gone.frame) as gesture:
-            edit.take_back(gesture, gone, left, mask)
-        session.candidates.pop((video, gone.object, gone.frame), None)
-        session.changed(gesture.touched)
-        return _answered(session, video, gone.object, gone.frame, began)
-
-    return session.worker.call(work)
-
-
-def _answered(session: Session, video: int, object: int, frame: int, began: float) -> Result:
-    project = session.project
-    mask = project.mask(video, object, frame)
-    known = project.anchors(video, object)
-    shown = session.candidates.get((video, object, frame), (0, None, []))[2]
-    return {
-        "mask": None if mask is None else mask.to_json(stale=is_stale(mask, known)),
-        "prompts": [one.to_json() for one in project.prompts(video, object, start=frame, stop=frame + 1)],
-        "candidates": shown,
-        "chosen": 0,
-        "milliseconds": round(1000 * (time.perf_counter() - began)),
-    }
-
-
 # Edits
 
 
@@ -285,7 +89,7 @@ def _draw(kind: str) -> Callable[..., Result]:
         touched = edit.draw(session.project, video, object, frame, kind=kind, value=value, overwrite=overwrite)
         session.candidates.pop((video, object, frame), None)
         session.changed(touched)
-        return _answered(session, video, object, frame, began)
+        return answered(session, video, object, frame, began)
 
     gesture.__doc__ = f"prompt.{kind}."
     return gesture
@@ -306,46 +110,7 @@ def clear_prompts(
         session.project, video, object, start=start, stop=stop, masks=masks, overwrite=overwrite
     )
     session.changed(touched)
-    return _answered(session, video, object, start, time.perf_counter())
-
-
-# Hover
-
-
-def hover(
-    session: Session, *, video: int, frame: int, x: float, y: float, object: int | None = None, on: bool = True
-) -> Result:
-    """hover: what a click here would give; nothing is recorded."""
-    need_inside(need_frame(session.project, video, frame), x, y)
-    ticket = next(session.hovers)
-    session.newest_hover = ticket
-
-    def work() -> Result:
-        if ticket != session.newest_hover:
-            raise Refused("superseded", "a newer hover has replaced this one")
-        began = time.perf_counter()
-        said = Said()
-        if object is not None:
-            said = add_up(session.project.prompts(video, object, start=frame, stop=frame + 1))
-        clicks = (*said.clicks, Click(float(x), float(y), bool(on)))
-        said = Said(clicks, said.box, said.mask, said.drawn)
-        mask, answer = answer_prompts(session, video, frame, said)
-        passed = round(1000 * (time.perf_counter() - began))
-        return {"rle": rle.encode(mask), "iou": round(float(answer.iou[0]), 4), "milliseconds": passed}
-
-    return session.worker.call(work, priority=HOVER)
-
-
-def prepare_frame(session: Session, *, video: int, frame: int) -> Result:
-    """frame.prepare: encode a frame before it is clicked."""
-    need_frame(session.project, video, frame)
-
-    def work() -> Result:
-        began = time.perf_counter()
-        session.encoded(video, frame)
-        return {"milliseconds": round(1000 * (time.perf_counter() - began))}
-
-    return session.worker.call(work, priority=HOVER)
+    return answered(session, video, object, start, time.perf_counter())
 
 
 # History
@@ -474,16 +239,10 @@ GESTURES: dict[str, Callable[..., Result]] = {
     "object.merge": merge_objects,
     "object.split": split_object,
     "object.swap": swap_objects,
-    "prompt.click": click,
-    "prompt.box": box,
     "prompt.brush": _draw("brush"),
     "prompt.polygon": _draw("polygon"),
     "prompt.mask": _draw("mask"),
-    "prompt.candidate": choose_candidate,
-    "prompt.remove": remove_prompt,
     "prompt.clear": clear_prompts,
-    "hover": hover,
-    "frame.prepare": prepare_frame,
     "undo": undo,
     "redo": redo,
     "propagate.start": propagate,

@@ -10,10 +10,11 @@ from typing import Any
 
 from . import edit
 from .guards import need_frame, need_object, need_range, need_video, spare_accepted
-from .project import Project, mask_to_row
+from .project import Project
 from .refused import Refused
 from .rows import COLOURS, MaskInfo, ObjectInfo, PromptInfo, describe
 from .store import Gesture, Touched
+from .tables import mask_to_row
 
 MAX_ID = 65535
 

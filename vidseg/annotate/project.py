@@ -11,24 +11,24 @@ gestures (`store.Gesture`), made in `edit` and `session`. The prompts are the tr
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from ..errors import ProjectError, VideoError
-from ..types import Box
+from ..errors import ProjectError
 from ..video import open_video
 from . import schema
+from .fingerprint import files_of, fingerprint
 from .lane import COLUMNS, Lane
 from .lock import ProjectLock
 from .rows import Anchors, MaskInfo, ObjectInfo, PromptInfo, VideoInfo, anchors
 from .store import Store
+from .tables import mask_from_row, object_from_row, prompt_from_row
 
 DEFAULTS: dict[str, Any] = {
     "combine": "nearer",
@@ -42,8 +42,6 @@ DEFAULTS: dict[str, Any] = {
     "page": {},
 }
 """Settings and their values in a new project."""
-
-_SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
 
 
 class Project:
@@ -201,7 +199,7 @@ class Project:
 
     def _mark(self, path: Path) -> str | None:
         """The fingerprint of what lies at a path, None for nothing; read again only when size or time have changed."""
-        files = _files(path)
+        files = files_of(path)
         if not files:
             return None
         state = tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files)
@@ -219,24 +217,27 @@ class Project:
 
     def objects(self, video: int) -> list[ObjectInfo]:
         """The objects of a video in the order in which the page lists them."""
-        return [_object(row) for row in self._rows("SELECT * FROM object WHERE video = ? ORDER BY position, id", video)]
+        return [
+            object_from_row(row)
+            for row in self._rows("SELECT * FROM object WHERE video = ? ORDER BY position, id", video)
+        ]
 
     def object(self, video: int, number: int) -> ObjectInfo | None:
         """One object, or None."""
         rows = self._rows("SELECT * FROM object WHERE video = ? AND id = ?", video, number)
-        return _object(rows[0]) if rows else None
+        return object_from_row(rows[0]) if rows else None
 
     def prompts(
         self, video: int, object: int | None = None, *, start: int = 0, stop: int | None = None
     ) -> list[PromptInfo]:
         """The prompts of a video (of one object) on frames `start` to `stop - 1`, oldest first."""
         where, values = _place(video, object, start, stop)
-        return [_prompt(row) for row in self._rows(f"SELECT * FROM prompt WHERE {where} ORDER BY id", *values)]
+        return [prompt_from_row(row) for row in self._rows(f"SELECT * FROM prompt WHERE {where} ORDER BY id", *values)]
 
     def prompt(self, number: int) -> PromptInfo | None:
         """One prompt, or None."""
         rows = self._rows("SELECT * FROM prompt WHERE id = ?", number)
-        return _prompt(rows[0]) if rows else None
+        return prompt_from_row(rows[0]) if rows else None
 
     def masks(
         self, video: int, object: int | None = None, *, start: int = 0, stop: int | None = None
@@ -349,70 +350,3 @@ def _place(video: int, object: int | None, start: int, stop: int | None) -> tupl
     if object is not None:
         where, values = where + " AND object = ?", [*values, object]
     return where, tuple(values)
-
-
-def _object(row: Any) -> ObjectInfo:
-    return ObjectInfo(
-        row["video"], row["id"], row["name"], row["class"], row["colour"], row["position"],
-        bool(row["hidden"]), bool(row["locked"]),
-    )  # fmt: skip
-
-
-def _prompt(row: Any) -> PromptInfo:
-    return PromptInfo(
-        row["id"], row["video"], row["object"], row["frame"], row["kind"], json.loads(row["value"]), row["created"]
-    )
-
-
-def mask_from_row(row: Any, size: tuple[int, int]) -> MaskInfo:
-    """A row of the table `mask` as a value; `size` is the video's (H, W)."""
-    return MaskInfo(
-        row["video"], row["object"], row["frame"], size, row["counts"], row["area"],
-        Box(row["x1"], row["y1"], row["x2"], row["y2"]), row["pieces"], row["score"], row["iou"], row["agreement"],
-        row["source"], row["state"], row["origin"], row["revision"], row["seen"],
-    )  # fmt: skip
-
-
-def mask_to_row(mask: MaskInfo) -> dict[str, Any]:
-    """A mask as a row of the table `mask`."""
-    row = {name: getattr(mask, name) for name in MaskInfo.__slots__ if name not in ("size", "box")}
-    return {**row, **dict(zip(("x1", "y1", "x2", "y2"), map(float, mask.box), strict=True))}
-
-
-def fingerprint(path: Path) -> str:
-    """Sixteen hexadecimal digits that tell a video's content: its length and 64 samples of 64 KiB from all over it.
-
-    Of a folder or pattern of images: the names and lengths of all, and samples of 64 of them.
-
-    Raises VideoError if it does not exist.
-    """
-    files = _files(path)
-    if not files:
-        raise VideoError(f"{path} does not exist; expected a video file, a folder or a pattern of images")
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name if len(files) > 1 else ''}:{file.stat().st_size};".encode())
-    for file in files[:: max(1, len(files) // _SAMPLES)]:
-        _sample(digest, file, _SAMPLES if len(files) == 1 else 1)
-    return digest.hexdigest()[:16]
-
-
-def _sample(digest: Any, path: Path, count: int) -> None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        for n in range(count):
-            file.seek(max(0, size - _SAMPLE_BYTES) * n // max(1, count - 1))
-            digest.update(file.read(_SAMPLE_BYTES))
-            if size <= _SAMPLE_BYTES:
-                return
-
-
-def _files(path: Path) -> Sequence[Path]:
-    if path.is_file():
-        return [path]
-    found: Iterable[Path] = ()
-    if path.is_dir():
-        found = path.iterdir()
-    elif any(mark in path.name for mark in "*?["):
-        found = path.parent.glob(path.name) if path.parent.is_dir() else ()
-    return sorted(file for file in found if file.is_file())

@@ -160,7 +160,7 @@ def run(session: Session, job: Job) -> Iterator[None]:
 
 def _answer(session: Session, job: Job) -> Iterator[None]:
     """Ask the model for masks of prompts that have none yet: those that were imported."""
-    from .gestures import answer_prompts, prompted
+    from .asking import answer_prompts, prompted
 
     project, video = session.project, job.video
     for number in job.spec.objects:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProjectError, VideoError, VidsegError, needs_extra
-from . import api, transfer, view
+from . import api, exports, imports, view
 from .gate import Gate, names_of
 from .guards import need_frame, need_video
 from .hub import Hub, Tab
@@ -61,7 +61,7 @@ class Server:
         self.token = token or secrets.token_urlsafe(24)
         self.cookie = f"vidseg_{port}"
         self.hub = Hub()
-        self.exports = transfer.Exports(session)
+        self.exports = exports.Exports(session)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="vidseg-request")
         self.app = Gate(self._routes(), token=self.token, names=names_of(host), cookie=self.cookie)
 
@@ -183,7 +183,7 @@ class Server:
         return _json(found)
 
     async def _formats(self, request: Request) -> Response:
-        return _json(transfer.formats())
+        return _json({"export": exports.about(), "import": imports.about()})
 
     async def _export(self, request: Request) -> Response:
         asked = api.check_export(await _body(request, MAX_BODY))
@@ -197,10 +197,10 @@ class Server:
 
     async def _import(self, request: Request) -> Response:
         asked = api.query(request.query_params, {"video": (api.whole(1), True), "format": (api.text(1, 20), True)})
-        with transfer.upload() as file:
+        with imports.upload() as file:
             async for chunk in request.stream():
                 file.write(chunk)  # raises when the limit is passed
-            return _json(await self._off_loop(transfer.import_upload, self.session, file, **asked))
+            return _json(await self._off_loop(imports.import_upload, self.session, file, **asked))
 
     # WebSocket
 

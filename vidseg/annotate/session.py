@@ -96,10 +96,11 @@ class Session:
 
         Raises Refused, whose `code` says why; VidsegError for anything else that a person can mend.
         """
+        from .asking import ASKING
         from .gestures import GESTURES
         from .proposing import PROPOSING
 
-        known = {**GESTURES, **PROPOSING}
+        known = {**ASKING, **GESTURES, **PROPOSING}
         if name not in known:
             raise Refused("bad_request", f"there is no gesture {name!r}")
         return known[name](self, **fields)

@@ -4,22 +4,19 @@ The user knows the true masks. An action is a click at the centre of the largest
 are propagated again. Who chooses the frame is what is compared: the tool's ranking (`proposed`), or the user who goes
 through every k-th frame (`every`).
 
-    python -m vidseg.annotate.simulate DAVIS/JPEGImages/480p/dog DAVIS/Annotations/480p/dog --model nano
+    vidseg project simulate DAVIS/JPEGImages/480p/dog DAVIS/Annotations/480p/dog
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ..masks import palette
 from .propagate import overlap
 from .segmenter import Segmenter
 from .session import Session, open_session
@@ -139,25 +136,3 @@ def compare(
         ):
             found.append(annotate(session, truth, choose, name=name, target=target))
     return found
-
-
-def main() -> None:
-    """Run the comparison of the command line and print one JSON line a video and way."""
-    from ..cli.options import add_model_arguments, load
-    from .model import ModelSegmenter
-
-    parser = argparse.ArgumentParser(description="Count the actions that a simulated annotator needs.")
-    parser.add_argument("video", type=Path, help="a folder of frames")
-    parser.add_argument("truth", type=Path, help="a folder of index PNGs; everything but 0 is the object")
-    parser.add_argument("--target", type=float, default=0.85, help="mean J to reach (default: 0.85)")
-    parser.add_argument("--steps", type=int, nargs="+", default=[5, 10], metavar="K", help="look at every K-th frame")
-    add_model_arguments(parser)
-    args = parser.parse_args()
-    truth = [palette.read_index(path) > 0 for path in sorted(args.truth.glob("*.png"))]
-    segmenter = ModelSegmenter(load(args))
-    for effort in compare(args.video, truth, lambda: segmenter, steps=args.steps, target=args.target):
-        print(json.dumps(asdict(effort)), flush=True)
-
-
-if __name__ == "__main__":
-    main()

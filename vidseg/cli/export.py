@@ -14,7 +14,7 @@ FORMATS = (
     "davis", "youtube-vos", "coco", "coco-video", "yolo-seg", "yolo-track", "mots", "cvat", "label-studio", "sav",
     "npz", "csv", "overlay",
 )  # fmt: skip
-"""What can be written: those of `annotate.transfer.EXPORTS`, here so that --help need not load them."""
+"""What can be written: those of `annotate.exports.EXPORTS`, here so that --help need not load them."""
 STATES = ("unreviewed", "accepted", "rejected")
 
 
@@ -48,7 +48,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Export and print the report."""
     from vidseg.annotate import Project
-    from vidseg.annotate.transfer import export
+    from vidseg.annotate.exports import export
 
     with Project.open(args.project, readonly=True) as project:
         states = tuple(args.state) if args.state else ("unreviewed", "accepted")

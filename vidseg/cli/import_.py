@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 FORMATS = ("davis", "coco", "coco-video", "sav", "mot", "yolo", "coco-boxes")
-"""What can be read: those of `annotate.transfer.IMPORTS`, here so that --help need not load them."""
+"""What can be read: those of `annotate.imports.IMPORTS`, here so that --help need not load them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Import and print what came in."""
     from vidseg.annotate import Project
-    from vidseg.annotate.transfer import import_file
+    from vidseg.annotate.imports import import_file
     from vidseg.cli import UsageError
 
     with Project.open(args.project) as project:

@@ -5,11 +5,13 @@ vidseg project check dance.vidseg         look for damage
 vidseg project propagate dance.vidseg     bring all masks up to date with the prompts
 vidseg project export dance.vidseg --format coco --out masks/
 vidseg project relink dance.vidseg 1 moved/dance.mp4
+vidseg project simulate frames/ truth/    count the clicks that a simulated user needs
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from functools import partial
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidseg.cli.options import add_model_arguments, load
-from vidseg.errors import ProjectError
+from vidseg.errors import DataError, ProjectError
 
 if TYPE_CHECKING:
     from vidseg.annotate import Project
@@ -39,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         made[name] = verbs.add_parser(name, help=text, description=text)
         made[name].add_argument("project", type=Path, metavar="PROJECT", help="the project file")
+    _add_simulate(verbs)
     made["info"].add_argument("--json", action="store_true", help="print JSON")
     add_export_arguments(made["export"])
     made["propagate"].add_argument("--video", type=int, action="append", metavar="ID", help="only this video")
@@ -51,6 +54,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_simulate(verbs: Any) -> None:
+    text = "count the clicks that a simulated user needs; one JSON line a way of choosing frames"
+    simulate = verbs.add_parser("simulate", help=text, description=text)
+    simulate.add_argument("frames", type=Path, metavar="FRAMES", help="a video whose true masks are known")
+    simulate.add_argument("truth", type=Path, metavar="TRUTH", help="folder of index PNGs; all but 0 is the object")
+    simulate.add_argument("--target", type=float, default=0.85, metavar="J", help="mean J to reach (default: 0.85)")
+    simulate.add_argument(
+        "--every",
+        type=int,
+        nargs="+",
+        default=[5, 10],
+        metavar="K",
+        help="compare with every K-th frame (default: 5 10)",
+    )
+    add_model_arguments(simulate)
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from vidseg.annotate.simulate import compare
+    from vidseg.masks import palette
+
+    truth = [palette.read_index(path) > 0 for path in sorted(args.truth.glob("*.png"))]
+    if not truth:
+        raise DataError(f"{args.truth} holds no PNG files; expected one index mask a frame")
+    segmenter = _segmenter(args)
+    for effort in compare(args.frames, truth, lambda: segmenter, steps=args.every, target=args.target):
+        print(json.dumps(dataclasses.asdict(effort)), flush=True)
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     """Do what `vidseg project VERB` asks for."""
     if args.project_verb == "export":
@@ -58,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
         export.run(args)
         return 0
+    if args.project_verb == "simulate":
+        return _simulate(args)
     from vidseg.annotate import Project
 
     writes = args.project_verb in ("propagate", "relink")
