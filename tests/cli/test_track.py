@@ -199,3 +199,12 @@ def test_a_model_that_is_none_leaves_nothing(vidseg, own, model, message):
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert message in err
     assert [item.name for item in own.iterdir()] == ["clip.mp4"]
+
+
+def test_a_damaged_frame_is_told_and_counted(vidseg, own, scene):
+    folder = write_scene(scene, own / "frames", frames=3)
+    (folder / "00002.png").write_bytes((folder / "00002.png").read_bytes()[:900])
+    code, out, err = vidseg("frames", *CLICK)
+    assert code == 0
+    assert "1 frame could not be decoded, and left blank; tracks.json says why" in out
+    assert err.startswith("vidseg: frame 2 of frames") and err.count("\n") == 1

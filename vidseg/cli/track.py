@@ -152,16 +152,18 @@ def describe(summary: Summary) -> str:
     stages = ", ".join(
         f"{stage} {rates[stage]:.1f}" for stage in ("decode", "model", "masks", "overlay") if stage in rates
     )
-    objects = "1 object" if summary.objects == 1 else f"{summary.objects} objects"
-    lines = [
-        f"{summary.frames} frames, {objects}, {summary.seconds:.1f} s: {rates['total']:.1f} frames a second"
-        + (f" (each stage alone: {stages})" if stages else "")
-    ]
+    what = f"{_count(summary.frames, 'frame')}, {_count(summary.objects, 'object')}"
+    speed = f"{summary.seconds:.1f} s: {rates['total']:.1f} frames a second"
+    lines = [f"{what}, {speed}" + (f" (each stage alone: {stages})" if stages else "")]
     if summary.skipped:
-        lines.append(f"{summary.skipped} frames could not be decoded and are blank; tracks.json says why")
+        lines.append(f"{_count(summary.skipped, 'frame')} could not be decoded, and left blank; tracks.json says why")
     if summary.peak_memory_mb is not None:
         lines.append(f"peak memory {summary.peak_memory_mb:.0f} MB")
     return "\n".join([*lines, f"results in {summary.folder}"])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _typed(text: str, *, on: bool | None) -> Prompt:
