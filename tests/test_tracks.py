@@ -1,13 +1,23 @@
 """tracks.json and its journal: what is written is read back, torn journals are cut where they were good."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vidseg.errors import MaskFormatError
 from vidseg.masks import rle
-from vidseg.tracks import FORMAT, FrameRecord, Journal, TracksHeader, frame_record, read_tracks, write_tracks
+from vidseg.tracks import (
+    FORMAT,
+    FrameRecord,
+    Journal,
+    ObjectRecord,
+    TracksHeader,
+    frame_record,
+    read_tracks,
+    write_tracks,
+)
 
 HEADER = TracksHeader(
     version="1", model={"name": "m"}, source={"name": "s"}, size=(4, 6), start=0, stop=3, direction="both"
@@ -111,3 +121,9 @@ def test_the_journal_forgets_what_came_after_the_last_sync(tmp_path):
 def test_an_empty_journal_has_no_records(tmp_path):
     with Journal(tmp_path / "j") as journal:
         assert list(journal.records()) == []
+
+
+def test_the_document_names_every_key_of_the_file():
+    text = (Path(__file__).resolve().parents[1] / "docs" / "track.md").read_text(encoding="utf-8")
+    for key in ("format", *TracksHeader.__slots__, *FrameRecord.__slots__, *ObjectRecord.__slots__):
+        assert f"`{key}`" in text, key
