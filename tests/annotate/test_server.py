@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from vidseg.annotate import Session, api, open_session
 from vidseg.annotate.gate import names_of
-from vidseg.annotate.server import Server, bind
+from vidseg.annotate.server import STATIC, Server, bind
 
 
 class Running:
@@ -176,6 +176,18 @@ def test_bound_to_all_addresses_it_answers_to_addresses_and_its_own_name_only() 
     assert "*" in names and "localhost" in names
     assert "*" not in names_of("127.0.0.1")
     assert names_of("192.168.0.7") == {"192.168.0.7"}
+
+
+def test_the_page_and_its_modules_are_served_with_the_right_types(running: Running) -> None:
+    page = STATIC / "index.html"
+    if not page.is_file():
+        pytest.skip("the page is not built yet")
+    status, headers, content = running.ask("/")
+    assert (status, content) == (200, page.read_bytes())
+    assert "default-src 'self'" in headers["content-security-policy"]
+    for module in STATIC.glob("*.js"):
+        _, headers, _ = running.ask(f"/static/{module.name}", token=False)
+        assert headers["content-type"].startswith("text/javascript")
 
 
 def test_answers_forbid_sniffing_framing_and_leaking(running: Running) -> None:

@@ -395,6 +395,57 @@ def test_undoing_a_running_propagation_cancels_it_and_takes_its_masks_back(
     assert session.jobs() == []
 
 
+def test_locking_an_object_keeps_a_running_propagation_from_it(session: Session, do: Callable[..., Any]) -> None:
+    for number in (1, 2):
+        do("object.add")
+        click(do, number, 0)
+    locked: list[Any] = []
+
+    def once(event: dict[str, Any]) -> None:
+        if event["event"] == "masks" and event["job"] and not locked:
+            locked.append(session.worker.submit(lambda: do("object.update", object=2, locked=True)))
+
+    session.listen(once)
+    propagate(session)
+    locked[0].result(10)
+    assert len(list(session.project.masks(1, 1))) == 24
+    assert len(list(session.project.masks(1, 2))) < 5
+
+
+def test_a_frame_that_cannot_be_decoded_is_left_out_and_the_rest_goes_on(tmp_path: Path) -> None:
+    clip = shapes.write(tmp_path / "clip", frames=8)
+    data = (clip / "00004.png").read_bytes()
+    (clip / "00004.png").write_bytes(data[:60] + bytes(len(data) - 60))
+    with open_session(tmp_path / "p.vidseg", videos=[clip], load=Flood) as session:
+        session.do("object.add", video=1)
+        session.do("prompt.click", video=1, object=1, frame=0, x=12.0, y=15.0, on=True)
+        propagate(session)
+        assert [mask.frame for mask in session.project.masks(1)] == [0, 1, 2, 3, 5, 6, 7]
+
+
+def test_work_in_the_background_survives_a_full_disk(
+    session: Session, do: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do("object.add")
+    click(do, 1, 0)
+    heard: list[dict[str, Any]] = []
+    session.listen(heard.append)
+
+    def full(*args: Any, **fields: Any) -> None:
+        raise OSError("database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(session.project, "update_job", full)
+        job = do("propagate.start", objects=None, direction="both", frame=0, reach="all")["job"]["id"]
+        session.wait(20)
+    (notice,) = [event for event in heard if event["event"] == "notice"]
+    assert notice["message"] == "propagation is paused: database or disk is full"
+    assert session.job(job).state == "paused"
+    session.do("propagate.resume", job=job)
+    session.wait(20)
+    assert len(list(session.project.masks(1))) == 24
+
+
 def test_an_interrupted_propagation_goes_on_when_the_project_is_opened(tmp_path: Path, video: Path) -> None:
     path = tmp_path / "p.vidseg"
     with open_session(path, videos=[video], load=Flood) as session:

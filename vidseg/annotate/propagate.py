@@ -105,15 +105,16 @@ def plan_job(project: Project, job: Job) -> list[Leg]:
     """Return what is left to do, from what the project holds now."""
     found: list[Leg] = []
     for number, (start, stop) in job.spec.objects.items():
-        if project.object(job.video, number) is None:
+        owner = project.object(job.video, number)
+        if owner is None or owner.locked:
             continue
         known = project.anchors(job.video, number)
         lane = project.lane(job.video, number, start=start, stop=stop)
         needed, fresh, agree = _wanted(job.spec, known, lane, range(start, stop))
         passed = {
             frame
-            for (owner, frame), row in job.passed.items()
-            if owner == number and row.revision == known.revisions.get(known.around(frame)[0] or 0)
+            for (other, frame), row in job.passed.items()
+            if other == number and row.revision == known.revisions.get(known.around(frame)[0] or 0)
         }
         found += legs(
             number, known, needed=needed, fresh=fresh, start=start, stop=stop, direction=job.spec.direction,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mimetypes
 import secrets
 import socket
 import sys
@@ -88,6 +89,9 @@ class Server:
         routes += [Route(path, self._answering(handler), methods=["POST"]) for path, handler in post.items()]
         routes.append(WebSocketRoute("/api/live", self._live))
         if STATIC.is_dir():
+            mimetypes.add_type(
+                "text/javascript", ".js"
+            )  # some systems think it is plain text, and browsers refuse that
             routes.append(Mount("/static", StaticFiles(directory=STATIC)))
         return Starlette(routes=routes, lifespan=self._lifespan)
 
@@ -120,10 +124,13 @@ class Server:
     # HTTP
 
     async def _page(self, request: Request) -> Response:
-        from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse
+        from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse
 
         if "token" in request.query_params:
-            answer: Response = RedirectResponse("/", status_code=303)
+            # A browser sends no strict cookie along a redirect that began on another site (a terminal in a web page).
+            foreign = request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+            hop = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0;url=/">')
+            answer: Response = hop if foreign else RedirectResponse("/", status_code=303)
             answer.set_cookie(self.cookie, self.token, httponly=True, samesite="strict", path="/")
             return answer
         page = STATIC / "index.html"

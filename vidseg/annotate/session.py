@@ -274,6 +274,19 @@ class Session:
 
     def _idle(self) -> bool:
         """A small piece of background work; called by the worker when nothing is asked for."""
+        try:
+            return self._work()
+        except Exception as error:  # a full disk, say: the thread that everything else needs must not end
+            self._due.clear()
+            message = f"propagation is paused: {' '.join(str(error).split()) or type(error).__name__}"
+            with self.project.store.lock:
+                for job in self._jobs:
+                    job.state, job.message = "paused", message
+                self.tell([{"event": "notice", "level": "error", "message": message}])
+                self.tell({"event": "job", "job": job.to_json()} for job in self._jobs)
+            return False
+
+    def _work(self) -> bool:
         self._start_due()
         self._tell_due()
         with self.project.store.lock:
@@ -291,7 +304,7 @@ class Session:
             self.set_job(job, "done")
             self.tell([events.history_event(self.project)])
             self.repropagate((job.video, number) for number in job.spec.objects)
-        except Exception as error:  # one bad job must not end the thread that everything else needs
+        except Exception as error:  # one bad job must not keep the others from running
             self.set_job(job, "failed", " ".join(str(error).split()) or type(error).__name__)
         return True
 
