@@ -210,6 +210,31 @@ def test_results_are_not_overwritten_unless_told_so(tiny_model, clip, tmp_path):
         do(tiny_model, clip, tmp_path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked on Windows")
+def test_two_processes_do_not_write_to_one_folder(tiny_model, clip, tmp_path):
+    refused = []
+
+    def meanwhile(done, total):
+        if done == 3:
+            for how in ({"resume": True}, {"overwrite": True}):
+                with pytest.raises(ConfigError, match="another process is tracking into") as error:
+                    do(tiny_model, clip, tmp_path / "a", **how)
+                refused.append(error)
+
+    do(tiny_model, clip, tmp_path / "a", overlay=False, progress=meanwhile)
+    assert len(refused) == 2
+    do(tiny_model, clip, tmp_path / "b", overlay=False)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_a_journal_that_was_cut_off_says_so(tiny_model, clip, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        do(tiny_model, clip, tmp_path, progress=ctrl_c_at(3))
+    (tmp_path / "unfinished" / "journal.jsonl").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"checkpoint.json is damaged \(journal.jsonl is shorter than \d+ bytes\)"):
+        do(tiny_model, clip, tmp_path, resume=True)
+
+
 def test_a_folder_that_is_somebody_elses_is_left_alone(tiny_model, clip, tmp_path):
     (tmp_path / "masks").mkdir()
     for how in ({}, {"resume": True}, {"overwrite": True}):

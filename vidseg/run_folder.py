@@ -66,8 +66,13 @@ class RunFolder:
             overwrite: remove what an earlier run left.
 
         Raises:
-            ConfigError: the folder holds results and neither was asked for, or the results of another job.
+            ConfigError: the folder holds results and neither was asked for, or the results of another job, or another
+                process is at work in it.
         """
+        journal = self._work / "journal.jsonl"
+        if overwrite and journal.is_file():
+            self._open_journal(journal.stat().st_size)  # nobody else has it open
+            self.close()
         if self._work.is_dir() and {item.name for item in self._work.iterdir()} <= {"job.json.part"}:
             shutil.rmtree(self._work)  # killed before it had begun
         there = [item for item in (self._work, self.tracks, self.overlay, self.masks) if item.exists()]
@@ -89,7 +94,7 @@ class RunFolder:
             with _safely(self._work / "job.json") as file:
                 json.dump(self.header.to_json(), file)
             self.masks.mkdir(exist_ok=True)
-            self._journal = Journal(self._work / "journal.jsonl")
+            self._open_journal()
         return None
 
     @property
@@ -196,17 +201,27 @@ class RunFolder:
     def _read_checkpoint(self) -> Checkpoint | None:
         path = self._work / "checkpoint.json"
         if not path.is_file():  # killed before the first one
-            self._journal = Journal(self._work / "journal.jsonl")
+            self._open_journal()
             return None
         try:
             saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             self._state = self._work / saved["state"]
             state = TrackerState.load(self._state, device=self.header.model["device"])
-            self._journal = Journal(self._work / "journal.jsonl", length=saved["journal"])
+            self._open_journal(saved["journal"])
+        except ConfigError:
+            raise
         except (OSError, ValueError, KeyError, VidsegError) as error:
             raise ConfigError(f"{path} is damaged ({error}); give --overwrite to start again") from None
         self._repair()
         return Checkpoint(saved["sweep"], saved["frame"], state)
+
+    def _open_journal(self, length: int = 0) -> None:
+        try:
+            self._journal = Journal(self._work / "journal.jsonl", length=length)
+        except BlockingIOError:
+            raise ConfigError(
+                f"another process is tracking into {self.path}; wait for it or give another --out"
+            ) from None
 
     def _repair(self) -> None:
         """Write masks again that are missing or damaged, from the journal."""

@@ -205,12 +205,21 @@ class Journal:
     """Frame records on the disk, in the order they were made; a context manager.
 
     Opening keeps the first `length` bytes of what is there and drops the rest, which a killed process may have left
-    in the middle of a line.
+    in the middle of a line. Raises BlockingIOError if another process has it open (not on Windows), and ValueError if
+    it is shorter.
     """
 
     def __init__(self, path: str | Path, *, length: int = 0) -> None:
         self.path = Path(path)
-        self._file = open(path, "r+b" if length else "w+b")  # noqa: SIM115 - closed by __exit__
+        self.path.touch()
+        self._file = open(path, "r+b")  # noqa: SIM115 - closed by __exit__
+        try:
+            _lock(self._file.fileno())
+            if os.fstat(self._file.fileno()).st_size < length:
+                raise ValueError(f"{self.path.name} is shorter than {length} bytes")
+        except (OSError, ValueError):
+            self._file.close()
+            raise
         self._file.truncate(length)
         self._file.seek(length)
 
@@ -252,3 +261,12 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _lock(file: int) -> None:
+    """Lock a file descriptor until it is closed or its process ends; raises BlockingIOError if another one has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
