@@ -69,7 +69,7 @@ class Running:
     def tab(self, **headers: str) -> ClientConnection:
         extra = {"X-Vidseg-Token": self.server.token, **headers}
         address = f"ws://127.0.0.1:{self.port}/api/live"
-        return connect(address, additional_headers=extra, legacy=True, max_size=None)
+        return connect(address, additional_headers=extra, legacy=True, max_size=None, max_queue=None)
 
 
 @pytest.fixture(scope="module")
