@@ -14,7 +14,7 @@ from vidseg.model.sam2 import Sam2
 from vidseg.train import user
 from vidseg.train.clip import stack
 from vidseg.train.losses import LossConfig, means, total
-from vidseg.train.model_step import StepConfig, fit_input, make_batch, precision, run_batch, target_of
+from vidseg.train.model_step import StepConfig, fit_input, forget_positions, make_batch, precision, run_batch, target_of
 from vidseg.train.sources import Scenes
 from vidseg.train.user import KINDS, PromptConfig
 
@@ -24,6 +24,7 @@ MASK = PromptConfig(mask=1, sloppy=0, box=0, click=0, correct=0)
 
 @pytest.fixture(scope="module")
 def model():
+    forget_positions()
     torch.manual_seed(0)
     made = Sam2(PRESETS["tiny-test"]).train()
     torch.nn.init.constant_(made.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 3.0)  # objects are there
@@ -102,6 +103,30 @@ def test_gradient_runs_through_memory_to_its_encoder(model):
     for part in (model.memory_encoder, model.memory_attention, model.obj_ptr_proj, model.image_encoder):
         assert sum(p.grad.abs().sum() for p in part.parameters() if p.grad is not None) > 0
     assert model.maskmem_tpos_enc.grad.abs().sum() > 0
+
+
+def test_training_works_after_tracking_in_the_same_process(model):
+    batch = batch_of(clips(1), MASK)
+    with torch.inference_mode():
+        run_batch(model, batch, LOSSES, MASK)
+    forget_positions()
+    sums, _ = run_batch(model, batch, LOSSES, MASK)
+    total(means(sums), LOSSES).backward()
+    assert model.maskmem_tpos_enc.grad is not None
+
+
+def test_objects_prompted_by_clicks_can_be_remembered_as_they_truly_are(model):
+    click = PromptConfig(mask=0, sloppy=0, box=0, click=1, correct=0, truth=1)
+    batch = batch_of(clips(1, objects=1), click)
+    with torch.no_grad():
+        results = {truth: run_batch(model, batch, LOSSES, replace(click, truth=truth)) for truth in (0.0, 1.0)}
+        given = run_batch(model, batch_of(clips(1, objects=1), MASK), LOSSES, MASK)[1][0]
+    told = results[1.0][1][0]
+    assert torch.equal(told.logits > 0, given.logits > 0)
+    assert not torch.equal(told.logits > 0, results[0.0][1][0].logits > 0)
+    assert not torch.equal(results[0.0][1][1].logits, results[1.0][1][1].logits)
+    first = [means(results[truth][0])["focal"] for truth in (0.0, 1.0)]
+    assert all(torch.isfinite(value) for value in first)
 
 
 def test_without_memory_its_parts_get_no_gradient(model):

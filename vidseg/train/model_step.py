@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from vidseg.memory import Memory, MemoryBank, memory_tokens
+from vidseg.model.positions import rotary_table, sine_grid
 from vidseg.model.sam2 import Decoded, ImageFeatures, Sam2
 from vidseg.tracker import limits_of
 from vidseg.train import user
@@ -70,6 +71,14 @@ class StepConfig:
     chunk: int = 0
     checkpointing: bool = False
     memory: bool = True
+
+
+def forget_positions() -> None:
+    """Drop the position tables that are kept between frames: those made while tracking (in inference mode) or while
+    pretending (`footprint`) are of no use to a backward pass.
+    """
+    sine_grid.cache_clear()
+    rotary_table.cache_clear()
 
 
 @contextmanager
@@ -269,6 +278,7 @@ def first_frame(
                 plain, here.high_res, points=points.points, labels=points.labels, multimask=kind == "click"
             )
             total = total.plus(judged(decoded, target_of(batch, 0, losses, rows), losses, spread=losses.spread_click))
+            decoded = _told(decoded, chosen, numbers[:, user.DRAWS - 1] < prompts.truth)
         order.append(rows)
         parts.append(decoded)
         points_of.append(_two_points(points))
@@ -341,6 +351,17 @@ def judged(decoded: Decoded, target: Target, losses: LossConfig, *, spread: floa
 def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
     """(N,h,w) -> (N,H,W), bilinear."""
     return F.interpolate(logits[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def _told(decoded: Decoded, masks: Tensor, rows: Tensor) -> Decoded:
+    """`decoded` with the true `masks` (N,H,W) as the result of the rows where `rows` (N,) is true."""
+    size = decoded.logits.shape[-2:]
+    logits = F.interpolate((20.0 * masks - 10.0)[:, None], size=size, mode="bilinear", antialias=True)[:, 0]
+    present = masks.flatten(1).any(dim=1)
+    return decoded._replace(
+        logits=torch.where(rows[:, None, None], logits, decoded.logits),
+        score=torch.where(rows, torch.where(present, 10.0, -10.0).to(decoded.score.dtype), decoded.score),
+    )
 
 
 def _no_points(count: int, device: torch.device) -> user.Points:

@@ -24,7 +24,7 @@ from vidseg.train.data import Clips
 from vidseg.train.distributed import Place
 from vidseg.train.initial import start_local
 from vidseg.train.losses import Sums, means, total
-from vidseg.train.model_step import make_batch, precision, run_batch
+from vidseg.train.model_step import forget_positions, make_batch, precision, run_batch
 from vidseg.train.schedule import Average, factor_at, freeze, make_optimiser, set_rate
 from vidseg.weights import load_model
 
@@ -89,6 +89,7 @@ def start(config: TrainConfig, device: torch.device, saved: dict[str, Any] | Non
     Raises:
         ConfigError: `saved` or `init_from` is of another model than the config's.
     """
+    forget_positions()
     torch.manual_seed(config.seed)
     if config.init_from and saved is None:
         model = load_model(config.init_from, device="cpu", dtype="float32").requires_grad_(True)

@@ -1,0 +1,45 @@
+"""The memory a step needs, worked out on pretend tensors: exact where it can be, and moving the right way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vidseg.train.config import OptimiserConfig, SourceConfig, StageConfig, TrainConfig
+from vidseg.train.footprint import footprint
+from vidseg.train.model_step import StepConfig
+
+STAGE = StageConfig(1, (64, 64), 1, 1, 1)
+CONFIG = TrainConfig(model="tiny-test", sources=(SourceConfig("scenes"),), stages=(STAGE,))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return footprint(CONFIG, STAGE, half=False)
+
+
+def test_state_is_weights_gradients_moments_and_average(plain):
+    assert plain.parameters == 625_994
+    assert plain.state == 4 * 5 * 625_994
+    assert plain.gib == pytest.approx((plain.state + plain.activations) / 2**30)
+
+
+def test_twice_the_clips_keep_twice_as_much_and_frozen_parts_nothing(plain):
+    frozen = replace(CONFIG, optimiser=OptimiserConfig(ema=0, frozen=("image_encoder",)))
+    double = footprint(CONFIG, replace(STAGE, batch=2), half=False)
+    bare = footprint(frozen, STAGE, half=False)
+    assert double.activations == pytest.approx(2 * plain.activations, rel=0.05)
+    assert bare.activations < plain.activations and bare.state < 4 * 4 * 625_994
+
+
+def test_checkpointing_keeps_less(plain):
+    less = footprint(replace(CONFIG, step=StepConfig(checkpointing=True)), STAGE, half=False)
+    assert less.activations < 0.8 * plain.activations
+
+
+def test_real_tensors_are_not_touched(plain):
+    from vidseg.model.positions import sine_grid
+
+    assert type(sine_grid(4, 4, 16)) is torch.Tensor
