@@ -1,0 +1,134 @@
+// The panels beside the picture that start work and judge it: propagation with its jobs, and review.
+
+import { button, el, fill } from "./dom.js";
+
+export class Propagation {
+  constructor(store, gestures, box) {
+    Object.assign(this, { store, gestures });
+    this.scope = el("select", { "aria-label": "Which objects", id: "scope" },
+      el("option", { value: "all", text: "all objects" }), el("option", { value: "one", text: "this object" }));
+    this.reach = el("select", { "aria-label": "How far", id: "reach" },
+      el("option", { value: "all", text: "to the end" }), el("option", { value: "next_prompt", text: "to next prompt" }), el("option", { value: "range", text: "in the range" }));
+    this.jobs = el("div", { class: "stack", id: "jobs" });
+    fill(box,
+      el("h2", { id: "propagate-title", text: "Propagate" }),
+      el("div", { class: "row" }, this.scope, this.reach),
+      el("div", { class: "row segmented" },
+        button({ icon: "backward", label: "Back", key: "R", id: "propagate-backward", onclick: () => this.start("backward") }),
+        button({ icon: "both", label: "Both", key: "G", id: "propagate-both", onclick: () => this.start("both") }),
+        button({ icon: "forward", label: "Forward", key: "F", id: "propagate-forward", onclick: () => this.start("forward") })),
+      this.jobs);
+    store.on("range", () => this.reach.value = store.range ? "range" : this.reach.value === "range" ? "all" : this.reach.value);
+    store.on("jobs video project", () => this.update());
+  }
+
+  start(direction, reach = this.reach.value) {
+    const { store } = this;
+    const fields = { objects: this.scope.value === "one" && store.object ? [store.object.id] : null, direction, frame: store.frame, reach };
+    if (reach === "range") {
+      if (!store.range) {
+        store.emit("notice", "Mark a range first: I and O at its ends, or drag with Shift on the timeline.");
+        return null;
+      }
+      [fields.start, fields.stop] = store.range;
+    }
+    return this.gestures.onVideo("propagate.start", fields);
+  }
+
+  get job() {
+    return this.store.job ?? [...this.store.jobs.values()][0] ?? null;
+  }
+
+  toggle(job = this.job) {
+    if (job) this.gestures.act(job.state === "paused" ? "propagate.resume" : "propagate.pause", { job: job.id });
+  }
+
+  cancel(job = this.job) {
+    if (job) this.gestures.act("propagate.cancel", { job: job.id });
+  }
+
+  update() {
+    fill(this.jobs, ...[...this.store.jobs.values()].map((job) => this.card(job)));
+  }
+
+  card(job) {
+    const video = this.store.videos.find((known) => known.id === job.video);
+    const other = video && video !== this.store.video ? `${video.name}: ` : "";
+    const names = job.objects.length === 1 && video === this.store.video ? this.store.nameOf(job.objects[0]) : `${job.objects.length} objects`;
+    const rate = job.frames_per_second ? `${job.frames_per_second.toFixed(1)}/s` : "";
+    const left = job.frames_per_second && job.state === "running" ? `${duration((job.total - job.done) / job.frames_per_second)} left` : "";
+    const bar = el("progress", { max: String(Math.max(1, job.total)), value: job.done, "aria-label": "Propagation" });
+    const what = job.kind === "proposals" ? "proposing" : job.auto ? "bringing up to date" : job.pass ?? job.direction;
+    return el("div", { class: `job ${job.state}`, data: { job: String(job.id) } },
+      el("div", { class: "row" },
+        el("span", { class: "grow", text: `${other}${names} · ${what}${job.state === "running" ? "" : ` · ${job.state}`}` }),
+        button({ icon: job.state === "paused" ? "play" : "pause", hint: job.state === "paused" ? "Resume" : "Pause", key: "Q", onclick: () => this.toggle(job) }),
+        button({ icon: "stop", hint: "Cancel; what is done stays", key: "Shift+Q", onclick: () => this.cancel(job) })),
+      bar,
+      el("div", { class: "row faint small" }, el("span", { class: "grow", text: `${job.done} of ${job.total} frames` }), el("span", { text: [rate, left].filter(Boolean).join(" · ") })));
+  }
+}
+
+function duration(seconds) {
+  if (seconds < 60) return `${Math.ceil(seconds)} s`;
+  if (seconds < 3600) return `${Math.ceil(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+export class Review {
+  constructor(store, gestures, player, box) {
+    Object.assign(this, { store, gestures, player });
+    this.share = el("span", { class: "count", id: "share" });
+    this.bar = el("progress", { max: "1", value: 0, "aria-label": "Share reviewed" });
+    this.reason = el("p", { class: "reason small", id: "reason", "aria-live": "polite" });
+    this.scope = el("span", { class: "faint small" });
+    fill(box,
+      el("h2", { id: "review-title" }, el("span", { text: "Review" }), el("span", { class: "spring" }), this.share),
+      this.bar,
+      el("div", { class: "row" }, button({ icon: "target", label: "Worst frame", key: "W", class: "grow", id: "worst", onclick: () => this.next() })),
+      this.reason,
+      el("div", { class: "row segmented" },
+        button({ icon: "check", label: "Accept", key: "Enter", id: "accept", onclick: () => this.set("accepted") }),
+        button({ icon: "cross", label: "Reject", key: "X", id: "reject", onclick: () => this.set("rejected") })),
+      this.scope);
+    store.on("review video project", () => this.update());
+    store.on("selection range frame objects", () => this.updateScope());
+  }
+
+  update() {
+    const share = this.store.video?.share_reviewed ?? 0;
+    this.share.textContent = `${Math.floor(100 * share + 1e-6)} % reviewed`;
+    this.bar.value = share;
+    this.updateScope();
+  }
+
+  updateScope() {
+    const { store } = this;
+    const who = store.object ? store.object.name : "all objects";
+    const where = store.range ? `frames ${store.range[0]}–${store.range[1] - 1}` : `frame ${store.frame}`;
+    this.scope.textContent = `${who}, ${where}`;
+  }
+
+  /** Judge the selected object (or all) on the frame or the marked range; a span may be given. */
+  async set(state, [start, stop] = this.store.span) {
+    const objects = this.store.object ? [this.store.object.id] : null;
+    const done = await this.gestures.onVideo("review.set", { objects, start, stop, state });
+    if (done && !done.changed) this.store.emit("notice", "There was nothing to change here.");
+    return done;
+  }
+
+  /** Go to the frame that is most likely wrong. */
+  async next() {
+    const found = await this.gestures.onVideo("review.next", { frame: this.store.frame });
+    if (!found) return;
+    if (found.frame === null) {
+      this.reason.textContent = "Everything is reviewed.";
+      return;
+    }
+    this.player.pause();
+    this.store.select(found.object);
+    this.player.go(found.frame);
+    const why = found.reasons.length ? found.reasons.join("; ") : "nothing suspicious left; the least certain frame";
+    this.reason.textContent = `${this.store.nameOf(found.object)}, frame ${found.frame}: ${why}`;
+  }
+}
