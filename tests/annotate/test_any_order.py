@@ -137,6 +137,37 @@ class Annotating(RuleBasedStateMachine):
             self.prompted[into] |= self.prompted.pop(other)
             self.prompted[into] &= {mask.frame for mask in self.session.project.masks(1, into)}
 
+    def there(self, number: int) -> set[int]:
+        """The frames on which an object has a mask."""
+        return {mask.frame for mask in self.session.project.masks(1, number)}
+
+    @precondition(lambda self: self.prompted)
+    @rule(data=st.data(), frame=frames)
+    def split(self, data: Any, frame: int) -> None:
+        number = data.draw(st.sampled_from(self.objects()))
+        if len(self.prompted) < 5 and (made := self.do("object.split", object=number, frame=frame)) is not None:
+            rest = {one for one in self.prompted[number] if one >= frame}
+            self.prompted[number] -= rest
+            self.prompted[made["object"]["id"]] = rest | ({frame} & self.there(made["object"]["id"]))
+
+    @precondition(lambda self: len(self.prompted) > 1)
+    @rule(data=st.data(), start=frames, length=st.integers(1, 4))
+    def swap(self, data: Any, start: int, length: int) -> None:
+        a, b = data.draw(st.permutations(self.objects()))[:2]
+        stop = min(FRAMES, start + length)
+        span, seams = set(range(start, stop)), {start - 1, start, stop - 1, stop}
+        if self.do("object.swap", a=a, b=b, start=start, stop=stop) is not None:
+            one, two = self.prompted[a], self.prompted[b]
+            self.prompted[a] = (one - span) | (two & span) | (seams & self.there(a))
+            self.prompted[b] = (two - span) | (one & span) | (seams & self.there(b))
+
+    @rule(data=st.data(), index=st.integers(0, 2))
+    def candidate(self, data: Any, index: int) -> None:
+        if self.session.candidates:
+            _, number, frame = data.draw(st.sampled_from(sorted(self.session.candidates)))
+            if self.do("prompt.candidate", object=number, frame=frame, index=index) is not None:
+                assert frame in self.prompted[number]
+
     @rule(frame=frames, direction=st.sampled_from(["forward", "backward", "both"]))
     def propagate(self, frame: int, direction: str) -> None:
         done = self.do("propagate.start", objects=None, direction=direction, frame=frame, reach="all")

@@ -74,6 +74,22 @@ def test_candidates_can_be_cycled_and_count_as_one_prompt(session: Session, do: 
         do("prompt.candidate", object=1, frame=0, index=0)
 
 
+@pytest.mark.parametrize("gesture", ["undo", "object.delete", "prompt.clear", "prompt.brush"])
+def test_candidates_go_when_their_prompt_does(session: Session, do: Callable[..., Any], gesture: str) -> None:
+    do("object.add")
+    click(do, 1, 0)
+    heard: list[dict[str, Any]] = []
+    session.listen(heard.append)
+    fields: dict[str, dict[str, Any]] = {
+        "object.delete": {"object": 1},
+        "prompt.clear": {"object": 1, "start": 0, "stop": 1},
+        "prompt.brush": {"object": 1, "frame": 0, "mode": "add", "radius": 3.0, "points": [[5, 5]]},
+    }
+    do(gesture, **fields.get(gesture, {}))
+    assert session.candidates == {}
+    assert [event["candidates"] for event in heard if event["event"] == "candidates"] == [[]]
+
+
 def test_a_negative_click_takes_away_and_undo_brings_back(session: Session, do: Callable[..., Any]) -> None:
     do("object.add")
     click(do, 1, 0)

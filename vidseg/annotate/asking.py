@@ -135,7 +135,7 @@ def _keep_candidates(session: Session, place: tuple[int, int, int], prompt: int,
         del session.candidates[key]
     if shown:
         session.candidates[place] = (prompt, answer.masks, shown)
-    if shown or old:
+    if shown or place in old:
         _tell_candidates(session, place, shown, 0)
 
 
@@ -192,7 +192,6 @@ def remove_prompt(session: Session, *, video: int, prompt: int, overwrite: bool 
             mask = prompted(video, gone.object, gone.frame, pixels, answer)
         with project.store.gesture(f"remove {gone.kind} from {known.name}", video=video, frame=gone.frame) as gesture:
             edit.take_back(gesture, gone, left, mask)
-        session.candidates.pop((video, gone.object, gone.frame), None)
         session.changed(gesture.touched)
         return answered(session, video, gone.object, gone.frame, began)
 

@@ -87,7 +87,6 @@ def _draw(kind: str) -> Callable[..., Result]:
             info = need_frame(session.project, video, frame)
             value = {"origin": "drawn", "rle": rle.normalise(value["rle"], size=info.size)}
         touched = edit.draw(session.project, video, object, frame, kind=kind, value=value, overwrite=overwrite)
-        session.candidates.pop((video, object, frame), None)
         session.changed(touched)
         return answered(session, video, object, frame, began)
 
@@ -137,7 +136,6 @@ def _exchanged(session: Session, done: Any, refusal: str) -> Result:
     if done is None:
         raise Refused("nothing", refusal)
     entry, touched = done
-    session.candidates.clear()
     session.changed(touched)
     return {"label": entry.label, "video": entry.video, "frame": entry.frame}
 

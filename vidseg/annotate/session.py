@@ -127,6 +127,7 @@ class Session:
     def changed(self, touched: Touched) -> None:
         """Tell what a gesture has touched, let jobs plan again, and see whether corrections have consequences."""
         with self._telling:
+            self._forget_candidates()
             self.tell([*events.changes(self.project, touched), events.history_event(self.project)])
         places = {(video, object) for video, object, _ in touched.places.values()}
         places |= {(key[0], key[1]) for key in touched.keys["object"]}
@@ -135,6 +136,16 @@ class Session:
                 job.replan = job.replan or any((job.video, number) in places for number in job.spec.objects)
         self.tell_review(key[0] for key in touched.keys["mask"])
         self.repropagate(places)
+
+    def _forget_candidates(self) -> None:
+        """Drop candidates of places where something else has been said since, or been taken back."""
+        for place, (prompt, _, _) in list(self.candidates.items()):
+            video, object, frame = place
+            said = self.project.prompts(video, object, start=frame, stop=frame + 1)
+            if not said or said[-1].id != prompt:
+                del self.candidates[place]
+                head = {"event": "candidates", "video": video, "object": object, "frame": frame}
+                self.tell([{**head, "candidates": [], "chosen": 0}])
 
     def tell_review(self, videos: Iterable[int]) -> None:
         """Tell, within about a second, how much of these videos is reviewed."""
