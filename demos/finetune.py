@@ -1,8 +1,6 @@
 """Fine-tune a model on folders of labelled clips. The clips are generated here, so that this runs anywhere.
 
-    python demos/finetune.py [--model nano] [--steps 200] [--out finetuned]
-
-For your own data keep `configs/train/finetune.yaml` and replace the folders: see docs/train.md.
+python demos/finetune.py [--model nano] [--steps 200] [--out finetuned]    (docs/train.md: with your own data)
 """
 
 import argparse
@@ -20,10 +18,10 @@ from vidseg.train.metrics import read_rows
 
 def write_clip(folder: Path, rng: np.random.Generator) -> None:
     """Six frames of a plain ellipse that drifts over a cloudy background, each beside its index PNG."""
-    folder.mkdir(parents=True, exist_ok=True)
     clouds = cv2.resize(rng.integers(60, 200, (4, 6, 3), dtype=np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC)
     colour, place, speed = rng.integers(0, 255, 3).tolist(), rng.uniform([30, 22], [66, 42]), rng.uniform(-4, 4, 2)
     axes, angle = rng.integers(12, 22, 2).tolist(), float(rng.uniform(0, 180))
+    folder.mkdir(parents=True, exist_ok=True)
     for t in range(6):
         x, y = (place + t * speed).round().astype(int).tolist()
         mask = cv2.ellipse(np.zeros((64, 96), np.uint8), (x, y), axes, angle, 0, 360, 1, -1)
@@ -38,8 +36,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("finetuned"))
     args = parser.parse_args()
     for number in range(12):
-        part = "train" if number < 8 else "held-out"
-        write_clip(args.out / "data" / part / f"clip-{number}", np.random.default_rng(number))
+        part = args.out / "data" / ("train" if number < 8 else "held-out")
+        write_clip(part / f"clip-{number}", np.random.default_rng(number))
     config = TrainConfig(
         model="",  # whatever the weights are of
         init_from=args.model,
@@ -47,16 +45,15 @@ def main() -> None:
         sources=(SourceConfig("videos", ("train",)),),
         stages=(StageConfig(args.steps, size=(64, 96), frames=2, batch=4, objects=1),),
         optimiser=OptimiserConfig(rate=2e-3, warmup=10, ema=0.8, frozen=("sam_prompt_encoder",)),
-        held_out=HeldOutConfig(every=max(1, args.steps // 4), sources=(SourceConfig("videos", ("held-out",)),), clips=8),
+        held_out=HeldOutConfig(every=args.steps // 4 or 1, sources=(SourceConfig("videos", ("held-out",)),), clips=8),
         workers=0,
         log_every=max(1, args.steps // 10),
     )
     config = replace(config, prompts=replace(config.prompts, mask=1.0, sloppy=0.0, box=0.0, click=0.0))
-    for report in train(config, args.out / "run"):
-        if report.news:
-            print(report.news)
-    losses = [row["loss"] for row in read_rows(args.out / "run/metrics.csv")]
-    print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}; use it: vidseg track VIDEO --model {args.out}/run/best.safetensors")
+    for report in filter(lambda report: report.news, train(config, args.out / "run")):
+        print(report.news)
+    loss = [row["loss"] for row in read_rows(args.out / "run/metrics.csv")]
+    print(f"loss {loss[0]:.2f} -> {loss[-1]:.2f}; use it: vidseg track VIDEO --model {args.out}/run/best.safetensors")
 
 
 if __name__ == "__main__":
