@@ -4,7 +4,6 @@ python demos/finetune.py [--model nano] [--steps 200] [--out finetuned]    (docs
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,10 +13,11 @@ from vidseg.masks.palette import write_index
 from vidseg.train.config import HeldOutConfig, OptimiserConfig, SourceConfig, StageConfig, TrainConfig
 from vidseg.train.loop import train
 from vidseg.train.metrics import read_rows
+from vidseg.train.user import PromptConfig
 
 
 def write_clip(folder: Path, rng: np.random.Generator) -> None:
-    """Six frames of a plain ellipse that drifts over a cloudy background, each beside its index PNG."""
+    """Six frames of an ellipse that drifts over clouds, each beside its index PNG."""
     clouds = cv2.resize(rng.integers(60, 200, (4, 6, 3), dtype=np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC)
     colour, place, speed = rng.integers(0, 255, 3).tolist(), rng.uniform([30, 22], [66, 42]), rng.uniform(-4, 4, 2)
     axes, angle = rng.integers(12, 22, 2).tolist(), float(rng.uniform(0, 180))
@@ -46,10 +46,10 @@ def main() -> None:
         stages=(StageConfig(args.steps, size=(64, 96), frames=2, batch=4, objects=1),),
         optimiser=OptimiserConfig(rate=2e-3, warmup=10, ema=0.8, frozen=("sam_prompt_encoder",)),
         held_out=HeldOutConfig(every=args.steps // 4 or 1, sources=(SourceConfig("videos", ("held-out",)),), clips=8),
+        prompts=PromptConfig(mask=1.0, sloppy=0.0, box=0.0, click=0.0),
         workers=0,
         log_every=max(1, args.steps // 10),
     )
-    config = replace(config, prompts=replace(config.prompts, mask=1.0, sloppy=0.0, box=0.0, click=0.0))
     for report in filter(lambda report: report.news, train(config, args.out / "run")):
         print(report.news)
     loss = [row["loss"] for row in read_rows(args.out / "run/metrics.csv")]

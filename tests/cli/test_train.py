@@ -76,6 +76,17 @@ def test_preview_draws_sheets_and_does_not_train(config, tmp_path, capsys):
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
+def test_footprint_names_every_stage(config, tmp_path, capsys):
+    one_frame = "stages=[{steps: 2, size: [64, 64], frames: 1, batch: 1}]"
+    assert main(["train", config, "--out", str(tmp_path / "run"), "--footprint", "--set", one_frame]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        f"stage 1 (1 clips of 1 frames, 64x64, 2 objects), {kind}" for kind in ("float32", "bfloat16")
+    ]
+    assert all("GiB = 0.01 weights and optimiser" in line for line in lines)
+    assert not (tmp_path / "run").exists()
+
+
 def test_unknown_setting_is_one_line(config, capsys):
     assert main(["train", config, "--set", "batches=3"]) == 1
     error = capsys.readouterr().err

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, metavar="N", help="stop with a checkpoint after so long")
     parser.add_argument("--fresh", action="store_true", help="refuse to continue a run that is there already")
     parser.add_argument("--plot", action="store_true", help="draw the curves of the run so far; do not train")
+    parser.add_argument("--footprint", action="store_true", help="print the memory each stage needs; do not train")
     parser.add_argument("--preview", action="store_true", help="draw contact sheets of clips and prompts; do not train")
     parser.add_argument("--pack-state", metavar="DIR", help="write the run's checkpoint in pieces below 16 MiB to DIR")
     parser.add_argument("--unpack-state", metavar="DIR", help="start the run's folder from such pieces")
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
         _pack(folder, Path(args.pack_state))
     elif args.preview:
         _preview(config, folder)
+    elif args.footprint:
+        _footprint(config)
     elif args.plot:
         _plot(folder)
     else:
@@ -101,6 +104,20 @@ def _preview(config: Any, folder: Path) -> None:
 
     for path in draw_sheets(config, folder):
         print(path)
+
+
+def _footprint(config: Any) -> None:
+    from vidseg.train.footprint import footprint
+
+    for number, stage in enumerate(config.stages):
+        shape = (
+            f"{stage.batch} clips of {stage.frames} frames, {stage.size[1]}x{stage.size[0]}, {stage.objects} objects"
+        )
+        for half in (False, True):
+            need = footprint(config, stage, half=half)
+            kind = "bfloat16" if half else "float32"
+            parts = f"{need.state / 2**30:.2f} weights and optimiser + {need.activations / 2**30:.2f} activations"
+            print(f"stage {number + 1} ({shape}), {kind}: {need.gib:.2f} GiB = {parts}")
 
 
 def _plot(folder: Path) -> None:
