@@ -592,6 +592,18 @@ def test_without_a_model_drawing_and_reviewing_still_work(tmp_path: Path, video:
         assert session.snapshot()["model"]["state"] == "failed"
 
 
+def test_a_model_that_cannot_be_loaded_is_told_in_one_line(tmp_path: Path, video: Path) -> None:
+    def load() -> Flood:
+        raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    with open_session(tmp_path / "p.vidseg", videos=[video], load=load) as session:
+        session.do("object.add", video=1)
+        for _ in range(2):
+            with pytest.raises(Refused, match=r"CUDA out of memory\. Tried to allocate 2 GiB"):
+                session.do("prompt.click", video=1, object=1, frame=0, x=1, y=1, on=True)
+        assert session.snapshot()["model"]["state"] == "failed"
+
+
 def test_everyone_who_listens_hears_the_same_in_the_same_order(session: Session, do: Callable[..., Any]) -> None:
     heard: tuple[list[Any], list[Any]] = ([], [])
     leave = [session.listen(one.append) for one in heard]

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from typing import Any
 
 BACKLOG = 2000
-"""Messages that may wait for a slow tab; beyond, they are dropped and the tab is asked to read everything again."""
+"""Messages that may wait for a slow tab; beyond, events are dropped and the tab is asked to read everything again."""
+RESYNC = json.dumps({"event": "resync", "revision": 0})
 
 
 class Tab:
     """One WebSocket's outgoing messages. Used on the event loop only."""
 
     def __init__(self) -> None:
-        self._waiting: asyncio.Queue[str] = asyncio.Queue()
-        self.hovers = 0
+        self._waiting: deque[tuple[bool, str]] = deque()  # (is an event, text)
+        self._some = asyncio.Event()
 
     def push(self, text: str, *, event: bool) -> None:
         """Queue a message. Answers are never dropped."""
-        if event and self._waiting.qsize() >= BACKLOG:
-            kept = [one for one in self._drain() if '"ok"' in one[:40]]
-            for one in (*kept, json.dumps({"event": "resync", "revision": 0})):
-                self._waiting.put_nowait(one)
-            return
-        self._waiting.put_nowait(text)
-
-    def _drain(self) -> list[str]:
-        found = []
-        while not self._waiting.empty():
-            found.append(self._waiting.get_nowait())
-        return found
+        if event and len(self._waiting) >= BACKLOG:
+            answers = [one for one in self._waiting if not one[0]]
+            self._waiting = deque([*answers, (True, RESYNC)])
+        else:
+            self._waiting.append((event, text))
+        self._some.set()
 
     async def next(self) -> str:
         """Wait for the next message."""
-        return await self._waiting.get()
+        while not self._waiting:
+            self._some.clear()
+            await self._some.wait()
+        return self._waiting.popleft()[1]
 
 
 class Hub:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import VidsegError
 from . import events, propagate, view
 from .cache import Recent
 from .events import Event
@@ -166,11 +165,12 @@ class Session:
                 raise Refused("unavailable", self.model["message"])
             try:
                 self._segmenter = self._load()
-            except VidsegError as error:
+            except Exception as error:  # torch has many ways to say that a model does not fit
                 self._load = None
-                self.model = {"name": "", "state": "failed", "message": str(error)}
+                message = " ".join(str(error).split()) or type(error).__name__
+                self.model = {"name": "", "state": "failed", "message": message}
                 self.tell([{"event": "model", "model": dict(self.model)}])
-                raise Refused("unavailable", str(error)) from error
+                raise Refused("unavailable", message) from error
             self.model = {"name": self._segmenter.name, "state": "ready", "message": ""}
             self.tell([{"event": "model", "model": dict(self.model)}])
         return self._segmenter

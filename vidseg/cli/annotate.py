@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
+import socket
 import sys
 import webbrowser
 from functools import partial
@@ -73,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
         with contextlib.suppress(KeyboardInterrupt):  # the usual end of a day's work
-            serve(session, listener, host=args.host, ready=partial(_announce, project, browser=not args.no_browser))
+            ready = partial(_announce, project, host=args.host, browser=not args.no_browser)
+            serve(session, listener, host=args.host, ready=ready)
     return 0
 
 
@@ -104,7 +106,10 @@ def _segmenter(args: argparse.Namespace) -> ModelSegmenter:
     return ModelSegmenter(load(args), name=str(args.checkpoint or args.model))
 
 
-def _announce(project: Path, address: str, *, browser: bool) -> None:
-    print(f"annotating {project} at {address}\nstop with Ctrl-C; everything is saved as you go", flush=True)
+def _announce(project: Path, address: str, *, host: str, browser: bool) -> None:
+    print(f"annotating {project} at {address}")
+    if host in ("0.0.0.0", "::"):
+        print(f"from other machines: {address.replace('127.0.0.1', socket.gethostname())}")
+    print("stop with Ctrl-C; everything is saved as you go", flush=True)
     if browser:
         webbrowser.open(address)
