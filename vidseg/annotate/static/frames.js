@@ -2,6 +2,7 @@
 
 const MAX_BYTES = 320 << 20;
 const AT_ONCE = 4;
+const SMALL = 160_000; // pixels: pictures up to this size come without loss, as their pixels are looked at one by one
 
 export class Frames {
   /** `onready(frame)` when a picture has arrived; `onfailed(frame, message)` when it cannot. */
@@ -19,6 +20,7 @@ export class Frames {
   open(video) {
     this.forget();
     this.video = video;
+    this.query = `${video.size[0] * video.size[1] <= SMALL ? "format=png" : "format=jpeg&quality=95"}&v=${encodeURIComponent(video.fingerprint)}`;
     const bytes = video.size[0] * video.size[1] * 4;
     this.capacity = Math.max(6, Math.min(200, Math.floor(MAX_BYTES / bytes)));
   }
@@ -66,7 +68,7 @@ export class Frames {
     const video = this.video;
     this.loading.set(frame, control);
     try {
-      const path = `/api/videos/${video.id}/frames/${frame}?format=jpeg&quality=92&v=${encodeURIComponent(video.fingerprint)}`;
+      const path = `/api/videos/${video.id}/frames/${frame}?${this.query}`;
       const response = await fetch(path, { signal: control.signal });
       if (!response.ok) {
         const body = await response.json().catch(() => null);
