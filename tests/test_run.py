@@ -106,7 +106,8 @@ def test_a_run_killed_at_many_moments_ends_as_if_it_had_not_been(
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 4
-    do(tiny_model, clip, tmp_path / "whole", direction=direction, start=2)
+    whole = [*command[:4], tmp_path / "whole", direction, ""]
+    subprocess.run(list(map(str, whole)), check=True, capture_output=True, timeout=120)
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     count = len(open_video(tmp_path / "whole" / "overlay.mp4"))
     assert len(open_video(tmp_path / "killed" / "overlay.mp4")) == count == 22
@@ -359,9 +360,8 @@ def test_a_stream_cannot_be_resumed(tiny_model, scene, tmp_path):
 def test_a_bug_in_the_model_leaves_nothing_and_is_not_hidden(tiny_model, clip, tmp_path, monkeypatch):
     def broken(*args, **options):
         raise PromptError("the first frame fails")
-        yield
 
-    monkeypatch.setattr(run_module, "sweep", broken)
+    monkeypatch.setattr(run_module, "advance", broken)
     with pytest.raises(PromptError, match="the first frame fails"):
         do(tiny_model, clip, tmp_path / "out", prompts=(Prompt(1, 0, (Click(40.0, 40.0),)),))
     assert not (tmp_path / "out").exists()

@@ -20,9 +20,10 @@ from vidseg.errors import ConfigError, VideoError, VidsegError
 from vidseg.job import Job, Sweep, check_job, describe, plan
 from vidseg.masks import palette
 from vidseg.model import Sam2
+from vidseg.picture import prepare
 from vidseg.run_folder import Checkpoint, RunFolder
 from vidseg.stopwatch import Stopwatch, peak_memory_mb
-from vidseg.tracker import Setting, TrackerState, TrackResult, limits_of, prime, sweep
+from vidseg.tracker import Setting, TrackerState, TrackResult, advance, limits_of, prime
 from vidseg.tracks import FrameRecord, frame_record
 from vidseg.types import Frame
 from vidseg.video import OverlayWriter, Video, draw, read_ahead
@@ -216,8 +217,10 @@ class _Run:
                     if frame is not None and not todo.is_blank(index):
                         here = [prompt for prompt in given if prompt.frame == index]
                         with self.watch.time("model"):
-                            state, result = next(
-                                sweep(self.model, state, (frame,), here, setting=setting, primed=primed)
+                            with torch.inference_mode():
+                                features = self.model.encode_image(prepare(self.model, frame.image))
+                            state, result = advance(
+                                self.model, state, frame, here, features=features, setting=setting, primed=primed
                             )
                     worker.put(partial(self._write, todo, index, frame, result))
                     reached = partial(self.folder.checkpoint, number, index, state)
