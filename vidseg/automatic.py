@@ -1,6 +1,6 @@
 """Segment everything in a picture: a grid of clicks, its candidates filtered by quality, duplicates dropped.
 
-`propose` runs it on an encoded picture; `suppress` and `grid` are its parts, pure and numpy. torch is not imported:
+`propose` runs it on an encoded picture; `grid`, `candidates` and `suppress` are its parts. torch is not imported here:
 tensors come from `EncodedImage` and leave as arrays.
 Source: Segment Anything (arXiv 2304.02643), section 5 and appendix B, "fully automatic stage".
 """
@@ -20,7 +20,7 @@ from vidseg.types import Click
 if TYPE_CHECKING:
     from vidseg.image import EncodedImage
 
-__all__ = ["Grid", "Proposal", "grid", "propose", "suppress"]
+__all__ = ["Grid", "Proposal", "candidates", "grid", "propose", "suppress"]
 
 _BATCH = 64  # clicks a forward pass
 _OFFSET = 1.0  # logits by which the threshold is moved either way to see whether a mask is stable
@@ -83,14 +83,20 @@ def propose(image: EncodedImage, options: Grid | None = None) -> list[Proposal]:
     hang on the threshold and are of sensible size are kept, and of several masks of the same thing the best one.
     """
     options = options or Grid()
-    found: list[Proposal] = []
+    return suppress([one for batch in candidates(image, options) for one in batch], options.max_overlap)
+
+
+def candidates(image: EncodedImage, options: Grid) -> Iterator[list[Proposal]]:
+    """Yield what passes the filters, a batch of clicks at a time, so that callers can do other things in between.
+
+    The same thing may come several times; see `suppress`.
+    """
     clicks = grid(image.size, options.points)
     for first in range(0, len(clicks), _BATCH):
-        found += _candidates(image, clicks[first : first + _BATCH], options)
-    return suppress(found, options.max_overlap)
+        yield list(_passed(image, clicks[first : first + _BATCH], options))
 
 
-def _candidates(image: EncodedImage, clicks: Sequence[Click], options: Grid) -> Iterator[Proposal]:
+def _passed(image: EncodedImage, clicks: Sequence[Click], options: Grid) -> Iterator[Proposal]:
     """Yield the candidates of some clicks that pass the filters; only these are brought to full size."""
     logits, iou = image.prompt_many(clicks)
     logits, iou = logits.flatten(0, 1), iou.flatten().clamp(0, 1)

@@ -6,14 +6,14 @@ memories, drift it can be corrected of (it follows the colour that it remembers)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from vidseg.annotate.segmenter import Answer, Followed
-from vidseg.automatic import Grid, Proposal, grid, suppress
+from vidseg.automatic import Grid, Proposal, grid
 from vidseg.types import Box, Click, Frame
 
 NEAR = 40  # colour distance (L1) within which pixels belong together
@@ -105,11 +105,11 @@ class Flood:
         mask = labels == best
         return Trail(track.mean, _centre(mask)), Followed(mask, 0.98, 0.9)
 
-    def propose(self, encoded: Frame, options: Grid) -> list[Proposal]:
+    def propose(self, encoded: Frame, options: Grid) -> Iterator[list[Proposal]]:
         image = encoded.image.astype(int)
-        masks = [_region(image, click) for click in grid(image.shape[:2], options.points)]
-        found = [Proposal(mask, 0.9, 0.95) for mask in masks if options.min_area <= mask.mean() <= 0.5]
-        return suppress(found, options.max_overlap)
+        for click in grid(image.shape[:2], options.points):
+            mask = _region(image, click)
+            yield [Proposal(mask, 0.9, 0.95)] if options.min_area <= mask.mean() <= 0.5 else []
 
 
 def _alike(image: np.ndarray, colour: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ direction of travel; `follow` puts all tracks into one state, so that objects ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -137,9 +137,9 @@ class ModelSegmenter:
             for n, track in enumerate(tracks, 1)
         ]
 
-    def propose(self, encoded: EncodedFrame, options: automatic.Grid) -> list[automatic.Proposal]:
-        """Propose masks of everything on a frame, best first."""
-        return automatic.propose(EncodedImage(self._model, encoded.size, encoded.features), options)
+    def propose(self, encoded: EncodedFrame, options: automatic.Grid) -> Iterator[list[automatic.Proposal]]:
+        """Yield masks of everything on a frame, some at a time."""
+        return automatic.candidates(EncodedImage(self._model, encoded.size, encoded.features), options)
 
 
 def _pixels(logits: Tensor, size: tuple[int, int]) -> np.ndarray:

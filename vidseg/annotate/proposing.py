@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..automatic import Grid, Proposal
+from ..automatic import Grid, Proposal, suppress
 from ..masks import rle
 from . import edit, gestures
 from .guards import need_frame
 from .propagate import overlap
 from .refused import Refused
 from .session import Session
+from .worker import HOVER
 
 Result = dict[str, Any]
 _KNOWN = 0.5  # IoU with an annotated object from which on a proposal says nothing new
@@ -22,11 +23,12 @@ _KNOWN = 0.5  # IoU with an annotated object from which on a proposal says nothi
 def make(session: Session, *, video: int, frame: int, **options: Any) -> Result:
     """proposals.make."""
     need_frame(session.project, video, frame)
-
-    def work() -> list[Proposal]:
-        return list(session.segmenter.propose(session.encoded(video, frame), Grid(**options)))
-
-    found = session.worker.call(work)
+    grid = Grid(**options)
+    batches = session.worker.call(lambda: session.segmenter.propose(session.encoded(video, frame), grid))
+    every: list[Proposal] = []
+    while (batch := session.worker.call(lambda: next(batches, None), priority=HOVER)) is not None:
+        every += batch  # clicks are answered between two batches
+    found = suppress(every, grid.max_overlap)
     known = [mask.decode() for mask in session.project.masks(video, start=frame, stop=frame + 1) if mask.area]
     fresh = [one for one in found if all(overlap(one.mask, mask) < _KNOWN for mask in known)]
     session.proposals[video, frame] = {f"p{n}": _shown(f"p{n}", one) for n, one in enumerate(fresh, 1)}

@@ -7,7 +7,7 @@ and share them freely.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,5 +77,5 @@ class Segmenter(Protocol):
     def follow(self, tracks: Sequence[Track], encoded: Encoded) -> Sequence[tuple[Track, Followed]]:
         """Find all objects on a frame and let their tracks remember it."""
 
-    def propose(self, encoded: Encoded, options: Grid) -> Sequence[Proposal]:
-        """Propose masks of everything on a frame, best first, none twice."""
+    def propose(self, encoded: Encoded, options: Grid) -> Iterator[Sequence[Proposal]]:
+        """Yield masks of everything on a frame, some at a time; the same thing may come several times."""
