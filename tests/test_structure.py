@@ -90,7 +90,7 @@ def raised_messages():
 
 def words(text: str) -> list[str]:
     """The words of a text or pattern, without what patterns add."""
-    return re.findall(r"[A-Za-z0-9_'-]+", re.sub(r"\\[bdsw]", " ", text).replace("\\", ""))
+    return re.findall(r"[A-Za-z0-9_']+", re.sub(r"\\[bdsw]", " ", text).replace("\\", ""))
 
 
 def runs(text: str, length: int) -> set[tuple[str, ...]]:
