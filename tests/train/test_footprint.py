@@ -26,17 +26,15 @@ def test_state_is_weights_gradients_moments_and_average(plain):
     assert plain.gib == pytest.approx((plain.state + plain.activations) / 2**30)
 
 
-def test_twice_the_clips_keep_twice_as_much_and_frozen_parts_nothing(plain):
+def test_clips_keep_their_share_checkpointed_ones_less_and_frozen_parts_nothing(plain):
     frozen = replace(CONFIG, optimiser=OptimiserConfig(ema=0, frozen=("image_encoder",)))
     double = footprint(CONFIG, replace(STAGE, batch=2), half=False)
+    frame_by_frame = replace(CONFIG, step=StepConfig(chunk=1, checkpointing=True))
+    less = footprint(frame_by_frame, replace(STAGE, batch=2), half=False)
     bare = footprint(frozen, STAGE, half=False)
     assert double.activations == pytest.approx(2 * plain.activations, rel=0.05)
+    assert less.activations < 0.8 * double.activations
     assert bare.activations < plain.activations and bare.state < 4 * 4 * 625_994
-
-
-def test_checkpointing_keeps_less(plain):
-    less = footprint(replace(CONFIG, step=StepConfig(checkpointing=True)), STAGE, half=False)
-    assert less.activations < 0.8 * plain.activations
 
 
 def test_real_tensors_are_not_touched(plain):

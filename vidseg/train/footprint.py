@@ -7,6 +7,7 @@ the allocator's gaps, clips that wait, and torch itself, so leave a fifth of roo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,13 +17,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from vidseg.model.sam2 import Sam2
 from vidseg.train.config import StageConfig, TrainConfig
 from vidseg.train.losses import means, total
-from vidseg.train.model_step import Batch, fit_input, forget_positions, run_batch
+from vidseg.train.model_step import Batch, fit_input, forget_positions, normalise, run_batch
 from vidseg.train.schedule import freeze
 from vidseg.train.user import DRAWS, KINDS
 
 
 class Footprint(NamedTuple):
-    """Bytes: `state` for weights, gradients, moments and average; `activations` for what a step keeps until its end."""
+    """Bytes: `state` for weights, gradients, moments and average; `activations` for what the backward pass needs."""
 
     parameters: int
     state: int
@@ -44,7 +45,11 @@ def footprint(config: TrainConfig, stage: StageConfig, *, half: bool) -> Footpri
         with FakeTensorMode():
             model = Sam2(config.model_config()).train()
             freeze(model, config.optimiser.frozen)
-            kept = _kept_bytes(model, config, stage, half=half)
+            batch = _pretend(model, stage)
+            kept = _kept_bytes(model, lambda: _loss(model, batch, config), half=half)
+            if config.step.checkpointing:  # the backward pass makes one chunk's again
+                again = batch.images.flatten(0, 1)[: config.step.chunk or None]
+                kept += _kept_bytes(model, lambda: model.encode_image(normalise(again)), half=half)
             count = sum(parameter.numel() for parameter in model.parameters())
             trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     finally:
@@ -53,11 +58,16 @@ def footprint(config: TrainConfig, stage: StageConfig, *, half: bool) -> Footpri
     return Footprint(count, 4 * (count + 3 * trained + average), kept)
 
 
-def _kept_bytes(model: Sam2, config: TrainConfig, stage: StageConfig, *, half: bool) -> int:
-    """Bytes of everything that the backward pass of one batch waits for, parameters left out."""
+def _loss(model: Sam2, batch: Batch, config: TrainConfig) -> Tensor:
+    sums, _ = run_batch(model, batch, config.losses, config.prompts, config.step)
+    return total(means(sums), config.losses)
+
+
+def _kept_bytes(model: Sam2, forward: Callable[[], object], *, half: bool) -> int:
+    """Bytes of everything that the backward pass of `forward` waits for, parameters left out."""
     own = {id(parameter) for parameter in model.parameters()}
     kept: dict[int, int] = {}
-    alive: list[Tensor] = []  # holds on to the storages, so that no two have one number
+    alive: list[object] = []  # holds on to the storages, so that no two have one number
 
     def keep(tensor: Tensor) -> Tensor:
         if id(tensor) not in own and id(tensor._base) not in own:
@@ -70,8 +80,7 @@ def _kept_bytes(model: Sam2, config: TrainConfig, stage: StageConfig, *, half: b
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=half),
     ):
-        sums, _ = run_batch(model, _pretend(model, stage), config.losses, config.prompts, config.step)
-        total(means(sums), config.losses)
+        alive.append(forward())
     return sum(kept.values())
 
 
