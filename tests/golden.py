@@ -1,4 +1,4 @@
-"""The seeded random weights and the recorded numbers of the official implementation, as the golden README defines them."""
+"""Seeded random weights and recorded numbers of the official implementation, as the golden README defines them."""
 
 from __future__ import annotations
 

@@ -92,3 +92,10 @@ def test_every_demo_is_short_and_tested():
     for path in sorted(DEMOS.glob("*.py")):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 60, path
         assert f'"{path.name}"' in tests, path
+
+
+def test_memory_curve(demo, tiny_checkpoint, tmp_path):
+    lines = demo("memory_curve.py", "--model", tiny_checkpoint, "--frames", 301)
+    growth = float(lines[-1].split(":")[1].split()[0])
+    assert lines[-1].startswith("growth after frame 200") and growth < 10
+    assert Image.open(tmp_path / "memory.png").size == (640, 300)

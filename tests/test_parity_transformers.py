@@ -1,4 +1,4 @@
-"""transformers' Sam2VideoModel as a second opinion, under the same random weights: SAM 2's whole video loop at 256 px."""
+"""transformers' Sam2VideoModel as a second opinion, under the same random weights: the video loop at 256 px."""
 
 from dataclasses import replace
 from itertools import islice

@@ -58,8 +58,8 @@ class Sam2Config:
         num_maskmem: memory slots in time: one for prompted frames and `num_maskmem - 1` for the last frames.
         memory_layers, memory_feedforward: depth and hidden width of memory attention.
         decoder_depth, decoder_heads, decoder_feedforward: the two-way transformer of the mask decoder.
-        track_candidates: on frames without a prompt choose the best of three candidates by predicted IoU (SAM 2), rather
-            than the single mask. From random weights, one mask learns faster and needs no good judge of the three.
+        track_candidates: on frames without a prompt choose the best of three candidates by predicted IoU (SAM 2),
+            rather than the single mask. From random weights one mask learns faster, and no judge is needed.
         pointer_time: pointers carry a signed code of their age (2.1; off in 2.0).
         no_object_memory: memories of frames without the object carry a learned mark (2.1; off in 2.0).
         stability_delta, stability_threshold: single-mask output falls back to the best of the three candidates

@@ -9,10 +9,14 @@ the frame before", J after 480 pairs of frames was 0.66 instead of 0.00.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 
 from vidseg.model.attention import Attention
+from vidseg.model.memory_attention import MemoryAttentionLayer
+from vidseg.model.memory_encoder import CXBlock
 from vidseg.model.sam2 import Sam2
 
 _PLACE = 1.7  # constant part of memory queries and keys; after the rotation it scores nearness
@@ -34,15 +38,18 @@ def start_local(model: Sam2) -> None:
                 module.bias.zero_()
         elif isinstance(module, nn.Embedding):
             module.weight.normal_(0, _TOKEN)
-    for lateral in model.image_encoder.neck.convs:
-        lateral.conv.weight.mul_(_PICTURE)
-    model.memory_encoder.mask_downsampler.encoder[-1].weight.mul_(_MASK)
+    for lateral in model.image_encoder.neck.convs.children():
+        for weight in lateral.parameters():
+            weight.mul_(_PICTURE)
+    for weight in model.memory_encoder.mask_downsampler.encoder[-1].parameters():
+        weight.mul_(_MASK)
     for layer in model.memory_attention.layers:
-        layer.cross_attn_image.q_proj.bias.fill_(_PLACE)
-        layer.cross_attn_image.k_proj.bias.fill_(_PLACE)
+        attention = cast(MemoryAttentionLayer, layer).cross_attn_image
+        attention.q_proj.bias.fill_(_PLACE)
+        attention.k_proj.bias.fill_(_PLACE)
     for name, module in model.sam_mask_decoder.transformer.named_modules():
         if isinstance(module, Attention) and "self_attn" not in name:
             # Queries and keys that are projected alike agree where their position codes do.
             module.k_proj.weight.copy_(module.q_proj.weight)
     for block in model.memory_encoder.fuser.layers:
-        block.gamma.fill_(_FUSER)
+        cast(CXBlock, block).gamma.fill_(_FUSER)
