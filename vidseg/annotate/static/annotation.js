@@ -22,6 +22,7 @@ export class Annotation {
   forgetAll() {
     this.chunks = new Map(); // number -> {ready, masks: Map(frame -> Map(object -> MASK)), prompts: the same, late: [event]}
     this.centre = 0;
+    this.frame = 0;
   }
 
   /** Masks on a frame, by object. Empty while they are being fetched. */
@@ -52,6 +53,7 @@ export class Annotation {
 
   /** See to it that a frame and its surroundings are there. */
   want(frame, direction = 1) {
+    this.frame = frame;
     this.centre = Math.floor(frame / this.size);
     const near = Math.floor((frame + direction * this.size * 0.75) / this.size);
     for (const number of new Set([this.centre, near])) {
@@ -103,14 +105,14 @@ export class Annotation {
       for (const number of [...this.chunks.keys()]) {
         if (number * this.size < event.stop && (number + 1) * this.size > event.start) this.chunks.delete(number);
       }
-      this.want(this.centreFrame?.() ?? this.centre * this.size);
+      this.want(this.frame);
     } else {
       for (const [number, chunk] of this.chunks) {
         if (chunk.ready) this.applyTo(chunk, number, event);
         else chunk.late.push(event);
       }
     }
-    this.onchange();
+    this.onchange(event);
   }
 
   applyTo(chunk, number, event) {

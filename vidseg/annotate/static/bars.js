@@ -35,8 +35,8 @@ function topBar(app) {
   const redo = button({ icon: "redo", hint: "Redo", key: "Ctrl+Shift+Z", id: "redo", onclick: app.redo });
   fill(byId("history"), undo, redo);
   const level = el("span", { class: "number", id: "zoom", text: "100 %" });
-  const sun = el("input", { type: "range", min: "0.2", max: "5", step: "0.05", value: "1", "aria-label": "Brightness", title: "Brightness (Shift+↑, Shift+↓)", class: "brightness",
-    oninput: () => setBrightness(Number(sun.value)), ondblclick: () => setBrightness(1) });
+  const sun = el("input", { type: "range", min: "-1", max: "1", step: "0.02", value: "0", "aria-label": "Brightness", title: "Brightness (Shift+↑, Shift+↓)", class: "brightness",
+    oninput: () => setBrightness(5 ** Number(sun.value)), ondblclick: () => setBrightness(1) });
   const masks = button({ icon: "eye", hint: "Show or hide all masks", key: "Shift+H", onclick: toggleMasks });
   fill(byId("view"), masks, button({ icon: "minus", hint: "Zoom out", key: "-", onclick: () => stage.zoom(0.8) }), level,
     button({ icon: "plus", hint: "Zoom in", key: "+", onclick: () => stage.zoom(1.25) }), button({ icon: "fit", hint: "Fit to the window", key: "0", onclick: () => stage.fit() }), sun);
@@ -56,7 +56,7 @@ function topBar(app) {
     if (store.video) videos.value = String(store.video.id);
   });
   store.on("view", () => level.textContent = `${Math.round(100 * stage.scale)} %`);
-  store.on("settings", () => sun.value = store.settings.brightness ?? 1);
+  store.on("settings", () => sun.value = String(Math.log(store.settings.brightness ?? 1) / Math.log(5)));
   store.on("masks-visible", () => masks.classList.toggle("off", !store.masksVisible));
   store.on("model pending", () => status(store, app.gestures.pending));
   toolOptions(app);
@@ -96,6 +96,7 @@ function toolOptions({ store, tools, gestures }) {
     fill(box, ...(drawing ? [el("span", { class: "faint", text: "size" }), size, shown] : store.tool === "polygon" ? [el("span", { class: "faint", text: "polygon" }), polygon] : []));
   };
   store.on("radius", radius);
+  store.on("settings", () => (shown.textContent = tools.radius < 10 ? `${tools.radius.toFixed(1)} px` : `${Math.round(tools.radius)} px`));
   store.on("tool", update);
   update();
 }

@@ -51,7 +51,7 @@ export class Keys {
     columns.push(el("section", {}, el("h3", { text: "Mouse" }), el("dl", {}, ...mouse.flatMap(([what, text]) => [el("dt", {}, el("kbd", { text: what })), el("dd", { text })]))));
     const legend = [
       ["◆ ■ ▲", "prompted, edited, imported frame"],
-      ["height of the bar", "confidence; a thin line: tracked, but not there"],
+      ["height of the bar", "confidence from 40 to 100 %; a thin line: tracked, but not there"],
       ["bar below", "accepted (green, full) or rejected (orange, raised)"],
       ["white cap", "suspicious: the brighter, the more"],
       ["dark stripes", "out of date: a prompt has changed since"],

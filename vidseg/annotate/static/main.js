@@ -28,7 +28,7 @@ class App {
     const complain = (error) => error.code !== "disconnected" && error.name !== "TypeError" && notice(error.message, "error");
     this.store = store;
     this.frames = new Frames({ onready: (frame) => frame === store.frame && this.stage.redraw(), onfailed: (frame, message) => frame === store.frame && this.broken(message) });
-    this.annotation = new Annotation({ onchange: () => this.annotationChanged(), onerror: complain });
+    this.annotation = new Annotation({ onchange: (event) => this.annotationChanged(event), onerror: complain });
     this.lanes = new Lanes({ onchange: (share) => this.lanesChanged(share), onerror: complain });
     this.player = new Player(store, this.frames, this.annotation);
     this.stage = new Stage(store, this.frames, this.annotation, { box: byId("stage"), picture: byId("picture"), masks: byId("masks"), overlay: byId("overlay") });
@@ -54,6 +54,7 @@ class App {
       this.player.fetch();
       stage.redraw();
       byId("timeline").setAttribute("aria-valuenow", String(store.frame));
+      byId("timeline").setAttribute("aria-valuetext", `frame ${store.frame}`);
     });
     store.on("selection objects settings shown masks-visible", () => stage.redraw("masks", "overlay"));
     store.on("settings", () => {
@@ -66,7 +67,10 @@ class App {
       if (job.state === "failed") notice(`Propagation stopped: ${job.message}`, "error");
     });
     store.on("notice", (text) => notice(text, "info"));
-    store.on("model", () => store.model.state === "ready" && this.hover.prepareSoon());
+    store.on("model", () => {
+      if (store.model.state === "ready") this.hover.prepareSoon();
+      if (store.model.state === "failed") notice(store.model.message, "warning");
+    });
     store.on("previous-mark", () => this.keys.table.get("PageUp").run());
     store.on("next-mark", () => this.keys.table.get("PageDown").run());
     grip(byId("grip"), this.place);
@@ -76,6 +80,10 @@ class App {
 
   receive(event) {
     const { store } = this;
+    if (this.held && event.event !== "hello") {
+      this.held.push(event); // a snapshot is on its way; it may or may not know of this
+      return;
+    }
     if (event.event === "hello") {
       if (event.revision !== store.revision || !store.video) this.resync();
       else this.player.fetch();
@@ -93,21 +101,25 @@ class App {
   /** Fetch everything anew: at the start, and when events may have been missed. */
   async resync() {
     const { store } = this;
+    const held = [];
+    this.held = held;
     try {
-      store.load(await getJson("/api/project"));
+      const snapshot = await getJson("/api/project");
+      if (this.held !== held) return; // a newer one has been asked for
+      this.held = null;
+      store.load(snapshot);
     } catch (error) {
+      if (this.held === held) this.held = null;
       notice(error.message, "error");
       return;
     }
-    if (!store.video) {
-      this.place.restore();
-      return;
-    }
-    this.annotation.open(store.video);
-    this.frames.retry();
-    this.lanes.open(store.video);
-    this.player.fetch();
-    store.emit("video-again");
+    if (store.video) {
+      this.annotation.open(store.video);
+      this.frames.retry();
+      this.lanes.open(store.video);
+      this.player.fetch();
+    } else this.place.restore();
+    for (const event of held) if (!(event.revision < store.revision)) this.receive(event);
   }
 
   connection(state, message) {
@@ -139,16 +151,17 @@ class App {
     const { seconds } = await getJson(`/api/videos/${video.id}/times`);
     if (store.video?.id !== video.id) return;
     this.player.open(seconds);
-    store.emit("video-again");
     store.emit("frame");
     this.timeline.redraw();
   }
 
   broken(message) {
-    notice(`Frame ${this.store.frame}: ${message}`, "error");
+    this.stage.redraw();
+    if (this.store.video.status === "ok") notice(`Frame ${this.store.frame}: ${message}`, "error");
   }
 
-  annotationChanged() {
+  annotationChanged(event = null) {
+    if (event?.event === "masks" && !event.masks.some((mask) => mask.frame === this.store.shown)) return;
     this.stage.redraw("masks", "overlay");
     this.store.emit("masks");
   }
@@ -158,7 +171,7 @@ class App {
       this.store.video.share_reviewed = share;
       this.store.emit("review");
     }
-    this.timeline.redraw();
+    this.timeline.redrawSoon();
   }
 
   // What keys and buttons do that belongs to no single part

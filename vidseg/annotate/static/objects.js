@@ -8,7 +8,7 @@ const PALETTE = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7
 export class Objects {
   constructor(store, gestures, annotation, box) {
     Object.assign(this, { store, gestures, annotation, box });
-    this.list = el("ul", { class: "rows", id: "object-list", role: "listbox", "aria-label": "Objects" });
+    this.list = el("ul", { class: "rows", id: "object-list", "aria-label": "Objects" });
     this.count = el("span", { class: "count" });
     this.classes = el("datalist", { id: "classes" });
     fill(box,
@@ -39,8 +39,8 @@ export class Objects {
     } });
     swatch.style.background = object.colour;
     const row = el("li", {
-      class: `object ${current ? "current" : ""} ${object.hidden ? "hidden" : ""}`, role: "option", "aria-selected": String(current),
-      tabindex: current ? "0" : "-1", data: { object: String(object.id) }, onclick: () => this.store.select(object.id), ondblclick: () => this.rename(object),
+      class: `object ${current ? "current" : ""} ${object.hidden ? "hidden" : ""}`, "aria-current": String(current),
+      data: { object: String(object.id) }, onclick: () => this.store.select(object.id), ondblclick: () => this.rename(object),
     },
       el("kbd", { text: n < 9 ? String(n + 1) : "" }),
       swatch,

@@ -10,6 +10,7 @@ export class Propagation {
     this.reach = el("select", { "aria-label": "How far", id: "reach" },
       el("option", { value: "all", text: "to the end" }), el("option", { value: "next_prompt", text: "to next prompt" }), el("option", { value: "range", text: "in the range" }));
     this.jobs = el("div", { class: "stack", id: "jobs" });
+    this.cards = new Map(); // job id -> {node, show(job)}: changed in place, so that a button stays under the pointer
     fill(box,
       el("h2", { id: "propagate-title", text: "Propagate" }),
       el("div", { class: "row" }, this.scope, this.reach),
@@ -48,24 +49,50 @@ export class Propagation {
   }
 
   update() {
-    fill(this.jobs, ...[...this.store.jobs.values()].map((job) => this.card(job)));
+    const { jobs } = this.store;
+    for (const [id, card] of this.cards) {
+      if (!jobs.has(id)) {
+        card.node.remove();
+        this.cards.delete(id);
+      }
+    }
+    for (const [id, job] of jobs) {
+      if (!this.cards.has(id)) {
+        this.cards.set(id, this.card(id));
+        this.jobs.append(this.cards.get(id).node);
+      }
+      this.cards.get(id).show(job);
+    }
   }
 
-  card(job) {
+  card(id) {
+    const current = () => this.store.jobs.get(id);
+    const title = el("span", { class: "grow" });
+    const [pause, resume] = [["pause", "Pause"], ["play", "Resume"]].map(([icon, hint]) => button({ icon, hint, key: "Q", onclick: () => this.toggle(current()) }));
+    const stop = button({ icon: "stop", hint: "Cancel; what is done stays", key: "Shift+Q", onclick: () => this.cancel(current()) });
+    const bar = el("progress", { "aria-label": "Propagation" });
+    const count = el("span", { class: "grow" });
+    const rate = el("span");
+    const node = el("div", { data: { job: String(id) } }, el("div", { class: "row" }, title, pause, resume, stop), bar, el("div", { class: "row faint small number" }, count, rate));
+    const show = (job) => {
+      node.className = `job ${job.state}`;
+      title.textContent = this.title(job);
+      pause.hidden = job.state === "paused";
+      resume.hidden = !pause.hidden;
+      bar.max = Math.max(1, job.total);
+      bar.value = job.done;
+      count.textContent = `${job.done} of ${job.total} frames`;
+      rate.textContent = job.frames_per_second && job.state === "running" ? `${job.frames_per_second.toFixed(1)}/s · ${duration((job.total - job.done) / job.frames_per_second)} left` : "";
+    };
+    return { node, show };
+  }
+
+  title(job) {
     const video = this.store.videos.find((known) => known.id === job.video);
-    const other = video && video !== this.store.video ? `${video.name}: ` : "";
-    const names = job.objects.length === 1 && video === this.store.video ? this.store.nameOf(job.objects[0]) : `${job.objects.length} objects`;
-    const rate = job.frames_per_second ? `${job.frames_per_second.toFixed(1)}/s` : "";
-    const left = job.frames_per_second && job.state === "running" ? `${duration((job.total - job.done) / job.frames_per_second)} left` : "";
-    const bar = el("progress", { max: String(Math.max(1, job.total)), value: job.done, "aria-label": "Propagation" });
+    const mine = video === this.store.video;
+    const names = job.objects.length === 1 && mine ? this.store.nameOf(job.objects[0]) : `${job.objects.length} objects`;
     const what = job.kind === "proposals" ? "proposing" : job.auto ? "bringing up to date" : job.pass ?? job.direction;
-    return el("div", { class: `job ${job.state}`, data: { job: String(job.id) } },
-      el("div", { class: "row" },
-        el("span", { class: "grow", text: `${other}${names} · ${what}${job.state === "running" ? "" : ` · ${job.state}`}` }),
-        button({ icon: job.state === "paused" ? "play" : "pause", hint: job.state === "paused" ? "Resume" : "Pause", key: "Q", onclick: () => this.toggle(job) }),
-        button({ icon: "stop", hint: "Cancel; what is done stays", key: "Shift+Q", onclick: () => this.cancel(job) })),
-      bar,
-      el("div", { class: "row faint small" }, el("span", { class: "grow", text: `${job.done} of ${job.total} frames` }), el("span", { text: [rate, left].filter(Boolean).join(" · ") })));
+    return [video && !mine ? video.name : null, names, what, job.state === "running" ? null : job.state].filter(Boolean).join(" · ");
   }
 }
 

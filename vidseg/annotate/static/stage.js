@@ -29,6 +29,7 @@ export class Stage {
   resize() {
     const { width, height } = this.box.getBoundingClientRect();
     const ratio = window.devicePixelRatio || 1;
+    this.line = parseFloat(getComputedStyle(document.documentElement).fontSize) / 13; // lines grow with the window, too
     this.width = Math.max(1, width);
     this.height = Math.max(1, height);
     this.ratio = ratio;
@@ -115,8 +116,8 @@ export class Stage {
       for (const canvas of Object.values(this.layers)) clear(canvas);
       return;
     }
-    const bitmap = this.frames.get(store.frame);
-    if (bitmap && store.shown !== store.frame) {
+    const known = this.frames.get(store.frame) || this.frames.broken.has(store.frame); // a lost picture is shown as none
+    if (known && store.shown !== store.frame) {
       store.shown = store.frame;
       this.layers.overlay.dataset.frame = store.shown;
       dirty.add("picture").add("masks").add("overlay");
@@ -137,7 +138,11 @@ export class Stage {
   drawPicture() {
     const context = this.begin(this.layers.picture);
     const bitmap = this.frames.get(this.store.shown);
-    if (!bitmap) return;
+    if (!bitmap) {
+      context.fillStyle = "#1a1d23";
+      context.fillRect(0, 0, this.store.video.size[1], this.store.video.size[0]);
+      return;
+    }
     context.imageSmoothingEnabled = this.scale * this.ratio < 3;
     context.imageSmoothingQuality = this.scale * this.ratio < 1 ? "medium" : "low";
     context.drawImage(bitmap, 0, 0, this.store.video.size[1], this.store.video.size[0]);
@@ -173,15 +178,15 @@ export class Stage {
     context.lineJoin = context.lineCap = "round";
     if (halo) {
       context.strokeStyle = "rgba(0, 0, 0, 0.55)";
-      context.lineWidth = (width + 2) / this.scale;
+      context.lineWidth = ((width + 2) * this.line) / this.scale;
       context.stroke(outline);
     }
     if (dash) {
       context.lineCap = "butt";
-      context.setLineDash(dash.map((length) => length / this.scale));
+      context.setLineDash(dash.map((length) => (length * this.line) / this.scale));
     }
     context.strokeStyle = halo ? lighter(colour) : colour;
-    context.lineWidth = width / this.scale;
+    context.lineWidth = (width * this.line) / this.scale;
     context.stroke(outline);
     context.setLineDash([]);
   }
@@ -190,7 +195,7 @@ export class Stage {
     const context = this.begin(this.layers.overlay);
     for (const paint of this.painters) {
       context.save();
-      paint(context, this.scale);
+      paint(context, this.scale / this.line);
       context.restore();
     }
   }

@@ -1,7 +1,9 @@
 // The timeline: thumbnails, a ruler and one lane an object. Lanes are drawn when they change, the playhead on its own layer.
 
 import { ACCEPTED, EDITED, IMPORTED, REJECTED } from "./lanes.js";
-import { clock } from "./player.js";
+
+const LOWEST = 40; // percent of confidence at the foot of a lane: what is below is bad enough
+const CALM = 120; // milliseconds between two drawings of the lanes while masks stream in
 
 const INK = { text: "#c8ccd4", faint: "#7d8594", line: "#2a2e37", panel: "#14161a", row: "#191c22", chosen: "#222733", accepted: "#3fd0a8", rejected: "#ff8f5a", stale: "#0d0e11" };
 
@@ -172,6 +174,14 @@ export class Timeline {
 
   // Drawing
 
+  /** Draw the lanes within a moment; for changes that come in streams. */
+  redrawSoon() {
+    this.soon ??= setTimeout(() => {
+      this.soon = null;
+      this.redraw();
+    }, CALM);
+  }
+
   redraw(what = "both") {
     if (!this.dirty.lanes && !this.dirty.head) requestAnimationFrame(() => this.draw());
     if (what === "both") this.dirty.lanes = true;
@@ -233,7 +243,7 @@ export class Timeline {
     if (status !== "ok") return null;
     const image = new Image();
     const height = this.strip * this.ratio > 80 ? 120 : 72;
-    image.onload = () => this.redraw();
+    image.onload = () => this.redrawSoon();
     image.src = `/api/videos/${id}/thumbnails/${frame}?height=${height}&v=${encodeURIComponent(fingerprint)}`;
     this.thumbnails.set(frame, image);
     if (this.thumbnails.size > 400) this.thumbnails.delete(this.thumbnails.keys().next().value);
@@ -256,7 +266,6 @@ export class Timeline {
       context.stroke();
       context.fillText(String(frame), x + 3, y + this.ruler / 2);
     }
-    context.fillText(clock(this.player.seconds(frames - 1)), 8, y + this.ruler / 2);
   }
 
   drawLane(context, object, y) {
@@ -296,12 +305,11 @@ export class Timeline {
   drawColumn(context, found, colour, x, y, wide, tall, strip) {
     const room = tall - strip - 1;
     if (found.visible) {
-      context.globalAlpha = 0.3;
+      context.globalAlpha = 0.26;
       context.fillStyle = colour;
       context.fillRect(x, y, wide, room);
-      context.globalAlpha = 0.95;
-      const high = Math.max(1, (room * found.confidence) / 100);
-      context.globalAlpha = 0.75;
+      const high = Math.max(1, (room * (found.confidence - LOWEST)) / (100 - LOWEST));
+      context.globalAlpha = 0.78;
       context.fillRect(x, y + room - high, wide, high);
       context.globalAlpha = 1;
     } else {
@@ -354,7 +362,7 @@ export class Timeline {
     if (store.worst) drawWorst(context, this.x(store.worst.frame) + this.perFrame / 2, this.strip + this.ruler * 0.5, this.unit);
     if (store.job) {
       context.fillStyle = "#f0e442";
-      context.fillRect(this.x(store.job.frame), this.strip, Math.max(2, this.perFrame), this.height);
+      context.fillRect(this.x(store.job.frame + 0.5) - 1, this.strip + this.ruler * 0.6, 2, this.height);
     }
     if (this.hover !== null && this.hover !== undefined) {
       context.fillStyle = "rgba(255, 255, 255, 0.25)";
