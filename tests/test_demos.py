@@ -98,4 +98,5 @@ def test_memory_curve(demo, tiny_checkpoint, tmp_path):
     lines = demo("memory_curve.py", "--model", tiny_checkpoint, "--frames", 301)
     growth = float(lines[-1].split(":")[1].split()[0])
     assert lines[-1].startswith("growth after frame 200") and growth < 10
-    assert Image.open(tmp_path / "memory.png").size == (640, 300)
+    with Image.open(tmp_path / "memory.png") as curve:
+        assert curve.size == (640, 300)
