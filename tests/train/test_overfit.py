@@ -26,5 +26,5 @@ def test_sixteen_clips_are_learned_and_memory_is_what_follows_them(shared, tmp_p
     clips = subset_clips(config, build_source(config.sources, config.data_root))
     with_memory = mean_overlap(list(follow(model, clips)))
     without = mean_overlap(list(follow(model, clips, memory=False)))
-    assert with_memory > 0.9
+    assert with_memory > 0.85
     assert without < with_memory - 0.2
