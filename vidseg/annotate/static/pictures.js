@@ -1,5 +1,6 @@
 // Masks as things that a canvas can draw quickly: a tinted bitmap and an outline, made once for each mask.
 
+import { loops, pathOf } from "./outline.js";
 import { crop } from "./rle.js";
 
 const MAX_BYTES = 96 << 20;
@@ -19,7 +20,7 @@ export class Pictures {
       found.colour = colour;
     } else {
       const part = crop(mask.rle);
-      found = { part, colour, bitmap: part.width ? tint(part, colour) : null, outline: outline(part) };
+      found = { part, colour, bitmap: part.width ? tint(part, colour) : null, outline: pathOf(loops(part)) };
       this.bytes += 5 * part.pixels.length;
     }
     this.kept.set(mask, found);
@@ -52,33 +53,4 @@ function tint(part, colour) {
 export function channels(colour) {
   const value = parseInt(colour.slice(1), 16);
   return [value >> 16, (value >> 8) & 255, value & 255];
-}
-
-/** The edges between inside and outside, along the pixels' sides, as a path in frame pixels. */
-function outline({ x: left, y: top, width, height, pixels }) {
-  const path = new Path2D();
-  const at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : pixels[y * width + x]);
-  for (let y = 0; y <= height; y++) {
-    for (let x = 0, start = -1; x <= width; x++) {
-      const edge = x < width && at(x, y - 1) !== at(x, y);
-      if (edge && start < 0) start = x;
-      if (!edge && start >= 0) {
-        path.moveTo(left + start, top + y);
-        path.lineTo(left + x, top + y);
-        start = -1;
-      }
-    }
-  }
-  for (let x = 0; x <= width; x++) {
-    for (let y = 0, start = -1; y <= height; y++) {
-      const edge = y < height && at(x - 1, y) !== at(x, y);
-      if (edge && start < 0) start = y;
-      if (!edge && start >= 0) {
-        path.moveTo(left + x, top + start);
-        path.lineTo(left + x, top + y);
-        start = -1;
-      }
-    }
-  }
-  return path;
 }

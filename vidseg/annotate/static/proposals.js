@@ -3,7 +3,7 @@
 import { button, el, fill } from "./dom.js";
 import { inside } from "./rle.js";
 
-const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00"];
+const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2", "#999999"];
 
 export class Proposals {
   constructor(store, stage, gestures, box) {
@@ -85,7 +85,7 @@ export class Proposals {
   }
 
   colour(n) {
-    return COLOURS[n % COLOURS.length];
+    return COLOURS[(n + this.store.objects.length) % COLOURS.length]; // the one that it will probably have
   }
 
   update() {

@@ -175,16 +175,13 @@ export class Stage {
     context.imageSmoothingEnabled = this.scale * this.ratio < 1;
     context.drawImage(bitmap, part.x, part.y);
     context.globalAlpha = 1;
-    context.lineJoin = context.lineCap = "round";
+    context.lineJoin = this.scale < 6 ? "bevel" : "miter";
     if (halo) {
       context.strokeStyle = "rgba(0, 0, 0, 0.55)";
       context.lineWidth = ((width + 2) * this.line) / this.scale;
       context.stroke(outline);
     }
-    if (dash) {
-      context.lineCap = "butt";
-      context.setLineDash(dash.map((length) => (length * this.line) / this.scale));
-    }
+    if (dash) context.setLineDash(dash.map((length) => (length * this.line) / this.scale));
     context.strokeStyle = halo ? lighter(colour) : colour;
     context.lineWidth = (width * this.line) / this.scale;
     context.stroke(outline);

@@ -16,6 +16,7 @@ export class Timeline {
     this.perFrame = 1; // pixels a frame
     this.scroll = 0;
     this.thumbnails = new Map();
+    this.moved = -Infinity;
     this.dirty = { lanes: false, head: false };
     this.drag = null;
     new ResizeObserver(() => this.resize()).observe(box);
@@ -93,6 +94,9 @@ export class Timeline {
     this.from = Math.max(0, Math.min(this.store.video.frames - shown, this.from));
     const tall = this.store.objects.length * this.lane;
     this.scroll = Math.max(0, Math.min(tall - (this.height - this.top), this.scroll));
+    this.moved = performance.now();
+    clearTimeout(this.rest);
+    this.rest = setTimeout(() => this.redraw(), 2 * CALM);
     this.redraw();
   }
 
@@ -240,7 +244,7 @@ export class Timeline {
     const known = this.thumbnails.get(frame);
     if (known) return known.complete && known.naturalWidth ? known : null;
     const { id, fingerprint, status } = this.store.video;
-    if (status !== "ok") return null;
+    if (status !== "ok" || performance.now() - this.moved < CALM) return null; // pictures are fetched when it rests
     const image = new Image();
     const height = this.strip * this.ratio > 80 ? 120 : 72;
     image.onload = () => this.redrawSoon();
@@ -278,7 +282,13 @@ export class Timeline {
     context.fillRect(0, y, 3, this.lane - 1);
     context.fillStyle = chosen ? "#ffffff" : object.hidden ? INK.faint : INK.text;
     context.fillText(shorten(context, object.name, this.gutter - 18), 10, y + this.lane / 2);
-    if (lane) this.drawColumns(context, lane, object.colour, y + 1, tall);
+    if (!lane) return;
+    context.save();
+    context.beginPath();
+    context.rect(this.gutter - 6, y, this.width, this.lane);
+    context.clip();
+    this.drawColumns(context, lane, object.colour, y + 1, tall);
+    context.restore();
   }
 
   /** One column of pixels at a time, however many frames it stands for: the worst of them is what shows. */
@@ -296,7 +306,8 @@ export class Timeline {
       const found = summary(lane, first, last);
       next = last;
       const left = this.perFrame >= 1 ? this.x(first) : x;
-      if (found.confidence >= 0) this.drawColumn(context, found, colour, left, y, wide, tall, strip);
+      const cut = Math.max(0, this.gutter - left);
+      if (found.confidence >= 0) this.drawColumn(context, found, colour, left + cut, y, wide - cut, tall, strip);
       if (found.mark) marks.push([this.perFrame >= 1 ? this.x(first) + this.perFrame / 2 : x, found.mark]);
     }
     for (const [x, mark] of marks) drawMark(context, x, y + tall / 2, mark, Math.min(5, tall * 0.2));
