@@ -8,8 +8,8 @@ from vidseg.model.attention import Attention, RotaryAttention, weighted_values
 from vidseg.model.positions import rotary_table, rotate, sine_grid, sine_time
 
 
-@pytest.mark.parametrize("keys", [40, 2100])
-def test_chunks_of_queries_give_the_plain_result(keys):
+@pytest.mark.parametrize("keys", [40, 8200])
+def test_narrow_values_give_the_plain_result_however_they_are_computed(keys):
     q, k, v = torch.randn(2, 1, 300, 32), torch.randn(2, 1, keys, 32), torch.randn(2, 1, keys, 8)
     plain = (q @ k.transpose(-1, -2) / 32**0.5).softmax(-1) @ v
     with torch.no_grad():
@@ -66,3 +66,13 @@ def test_sine_codes_tell_places_and_ages_apart():
     assert len({tuple(c) for c in grid.flatten(1).T.tolist()}) == 35
     ages = sine_time(torch.linspace(-1, 1, 31), 32)
     assert F.normalize(ages).unique(dim=0).shape == (31, 32)
+
+
+def test_tables_made_while_tracking_can_be_trained_with_later():
+    rotary_table.cache_clear()
+    with torch.inference_mode():
+        rotary_table(3, 4, 8)
+    layer = RotaryAttention(8, 1)
+    x = torch.randn(1, 12, 8)
+    layer(x, x, x, grid=(3, 4)).sum().backward()
+    assert layer.q_proj.weight.grad.abs().sum() > 0

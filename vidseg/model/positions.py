@@ -1,7 +1,8 @@
 """Position codes as pure functions: sine over a grid or over time, and rotary angles over a grid.
 
 The learned random-Fourier code of prompts needs a stored matrix and lives with the prompt encoder. Tables depend on
-nothing but sizes, so they are cached by size and device and never saved.
+nothing but sizes, so they are cached by size and device and never saved. They are made outside of inference mode even
+when asked for within, or training later in the same process could not use them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ _TEMPERATURE = 10000.0
 
 
 @functools.lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def sine_grid(h: int, w: int, channels: int, *, device: torch.device | None = None) -> Tensor:
     """Return the (channels, h, w) sine code of a grid; the first half of the channels codes y, the second x.
 
@@ -45,6 +47,7 @@ def sine_time(ages: Tensor, channels: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def rotary_table(h: int, w: int, channels: int, *, device: torch.device | None = None) -> Tensor:
     """Return the complex (h * w, channels / 2) rotations of a grid: the first half turns with x, the second with y.
 
