@@ -150,3 +150,14 @@ class View:
             list(size),
         )
         return np.array([sign == "1" for sign in found]).reshape(size)
+
+    def alpha(self, canvas: str, x: float, y: float) -> int:
+        """How opaque (0-255) a canvas is at a point of the frame."""
+        found = self.page.locator(canvas).evaluate(
+            "(canvas, [x, y]) => { const at = document.getElementById('overlay').dataset;"
+            " const ratio = canvas.width / canvas.clientWidth;"
+            " return canvas.getContext('2d').getImageData((Number(at.left) + x * at.scale) * ratio,"
+            " (Number(at.top) + y * at.scale) * ratio, 1, 1).data[3]; }",
+            [x, y],
+        )
+        return int(found)

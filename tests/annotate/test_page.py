@@ -15,6 +15,7 @@ from browser import Serving, View, chromium
 from PIL import Image
 
 from vidseg.annotate import Session
+from vidseg.masks import rle
 
 FRAMES = 24
 DISC, SQUARE = (12.5, 15.5), (67.5, 34.5)  # where the two are on frame 0
@@ -205,20 +206,13 @@ def test_the_page_comes_back_when_the_server_does(engine: Any, session: Session)
         first.stop()
 
 
-@pytest.mark.parametrize("size", [(1280, 720), (3840, 2160)])
-def test_everything_fits_and_has_a_name(engine: Any, serving: Serving, session: Session, size: tuple[int, int]) -> None:
-    session.do(
-        "prompt.click",
-        video=1,
-        object=session.do("object.add", video=1)["object"]["id"],
-        frame=0,
-        x=12.5,
-        y=15.5,
-        on=True,
-    )
-    with View.open(engine, serving.address, size=size) as view:
-        view.page.locator("#object-list .object").wait_for()
-        boxes = view.page.locator("button:visible, select:visible, input:visible").evaluate_all(
+def test_everything_fits_and_has_a_name_from_720p_to_4k(view: View) -> None:
+    page = view.page
+    view.click(*DISC)
+    page.locator("#candidates").wait_for()
+    for width, height in ((1280, 720), (3840, 2160)):
+        page.set_viewport_size({"width": width, "height": height})
+        boxes = page.locator("button:visible, select:visible, input:visible").evaluate_all(
             "all => all.map(one => ({...one.getBoundingClientRect().toJSON(), "
             "name: one.getAttribute('aria-label') || one.title || one.textContent.trim()}))"
         )
@@ -226,6 +220,91 @@ def test_everything_fits_and_has_a_name(engine: Any, serving: Serving, session: 
         for box in boxes:
             assert box["name"]
             assert box["left"] >= 0 and box["top"] >= 0, box
-            assert box["right"] <= size[0] and box["bottom"] <= size[1], box
-        view.page.keyboard.press("?")
-        assert view.page.locator("dialog dt").count() > 50
+            assert box["right"] <= width and box["bottom"] <= height, box
+    page.keyboard.press("?")
+    page.locator("dialog dt", has_text="Ctrl+Shift+Z").wait_for()
+    assert page.locator("dialog dt", has_text="coco-video").count() == 1
+
+
+def test_masks_are_decoded_and_outlined_as_they_were_encoded(view: View) -> None:
+    random = np.random.default_rng(5)
+    cases = [np.zeros((7, 5), bool), np.ones((7, 5), bool), *(random.random((9, 12)) < 0.5 for _ in range(20))]
+    cases += [np.kron(random.random((5, 4)) < 0.4, np.ones((40, 60), bool)) for _ in range(5)]
+    found = view.page.evaluate(
+        "async (all) => { const {crop} = await import('/static/rle.js'), {loops} = await import('/static/outline.js');"
+        " return all.map((one) => { const part = crop(one);"
+        " return {...part, pixels: [...part.pixels], loops: loops(part)}; }); }",
+        [rle.encode(mask) for mask in cases],
+    )
+    for mask, part in zip(cases, found, strict=True):
+        drawn = np.zeros(mask.shape, bool)
+        pixels = np.array(part["pixels"], bool).reshape(part["height"], part["width"])
+        drawn[part["y"] : part["y"] + part["height"], part["x"] : part["x"] + part["width"]] = pixels
+        assert np.array_equal(drawn, mask)
+        assert sum(signed_area(loop) for loop in part["loops"]) == mask.sum()
+
+
+def signed_area(loop: list[int]) -> float:
+    """The area inside a closed line of x, y, x, y ...; holes run the other way round and count negative."""
+    x, y = np.array(loop[0::2], float), np.array(loop[1::2], float)
+    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
+
+
+def test_what_was_exported_can_be_imported(view: View, session: Session, tmp_path: Path) -> None:
+    page = view.page
+    view.click(*DISC)
+    view.until(lambda: same(view, 1, 0), "there is a mask")
+    page.keyboard.press("Control+e")
+    page.locator("#export-format").select_option("sav")
+    page.locator("#export-start").click()
+    with page.expect_download() as waiting:
+        page.locator("#export-download").click()
+    path = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as files:
+            path = Path(files.extract(files.namelist()[0], tmp_path))
+    page.keyboard.press("Escape")
+    page.keyboard.press("Delete")
+    page.get_by_role("button", name="Delete", exact=True).click()
+    view.until(lambda: not session.project.objects(1), "the object is deleted")
+    page.keyboard.press("Control+i")
+    page.locator("#import-format").select_option("sav")
+    page.locator("#import-file").set_input_files(str(path))
+    page.locator("#import-start").click()
+    page.get_by_text("1 objects, 1 masks, 0 prompts were read.").wait_for()
+    page.keyboard.press("Escape")
+    view.until(lambda: same(view, 1, 0), "the mask is back")
+
+
+def test_the_preview_under_the_pointer_shows_what_a_click_would_give(view: View, session: Session) -> None:
+    view.until(lambda: session.is_encoded(1, 0), "the model has looked at the frame by itself")
+    view.settle()
+    view.page.mouse.move(*view.place(*SQUARE))
+    view.until(lambda: view.alpha("#overlay", 67.5, 34.5) > 0, "the square is lit up")
+    view.page.mouse.move(*view.place(5, 50))
+    view.until(
+        lambda: view.alpha("#overlay", 67.5, 34.5) != view.alpha("#overlay", 30.5, 50.5), "it follows the pointer"
+    )
+    assert not session.project.objects(1)
+
+
+def test_playing_shows_every_frame_and_objects_are_renamed_in_place(view: View, session: Session) -> None:
+    page = view.page
+    view.click(*DISC)
+    view.until(lambda: same(view, 1, 0), "there is a mask")
+    page.locator(".object .name").dblclick()
+    page.keyboard.type("ball, red")
+    page.keyboard.press("Tab")
+    page.keyboard.type("ball")
+    page.keyboard.press("Enter")
+    page.locator(".object .class", has_text="ball").wait_for()
+    known = session.project.object(1, 1)
+    assert (known.name, known.class_name) == ("ball, red", "ball")
+    page.locator("#overlay").evaluate(
+        "(one) => { window.seen = []; new MutationObserver(() => window.seen.push(Number(one.dataset.frame)))"
+        ".observe(one, {attributeFilter: ['data-frame']}); }"
+    )
+    page.keyboard.press("Space")
+    view.until(lambda: view.frame == FRAMES - 1, "it has played to the end")
+    assert page.evaluate("window.seen") == list(range(1, FRAMES))

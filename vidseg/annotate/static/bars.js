@@ -111,6 +111,8 @@ function transport({ store, player }) {
   const speed = el("select", { "aria-label": "Speed", title: "Speed", onchange: () => (player.speed = Number(speed.value)) },
     ...[0.1, 0.25, 0.5, 1, 2, 4].map((value) => el("option", { value: String(value), text: `${value}×`, selected: value === 1 })));
   const range = el("span", { class: "tag", id: "range" });
+  const clear = button({ icon: "cross", hint: "No marked range", key: "U", onclick: () => store.setRange(null) });
+  clear.hidden = true;
   const leave = () => byId("overlay").focus({ preventScroll: true });
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter") {
@@ -128,7 +130,9 @@ function transport({ store, player }) {
     button({ icon: "next", hint: "Next frame", key: "→", id: "next", onclick: () => player.step(1) }),
     button({ icon: "next-mark", hint: "Next prompted frame", key: "Page ↓", onclick: () => store.emit("next-mark") }),
     button({ icon: "last", hint: "Last frame", key: "End", onclick: () => player.step(Infinity) }),
-    input, total, time, speed, el("span", { class: "spring" }), range);
+    input, total, time, speed, el("span", { class: "spring" }), range, clear,
+    button({ icon: "range-start", hint: "The marked range starts here", key: "I", onclick: () => store.emit("mark", "start") }),
+    button({ icon: "range-stop", hint: "The marked range ends here", key: "O", onclick: () => store.emit("mark", "stop") }));
   store.on("frame video", () => {
     if (document.activeElement !== input) input.value = String(store.frame);
     total.textContent = store.video ? `/ ${store.video.frames - 1}` : "";
@@ -138,5 +142,6 @@ function transport({ store, player }) {
     play.hidden = player.playing !== 0;
     pause.hidden = player.playing === 0;
   });
+  store.on("range", () => (clear.hidden = !store.range));
   store.on("range", () => (range.textContent = store.range ? `range ${store.range[0]}–${store.range[1] - 1}` : ""));
 }

@@ -79,6 +79,8 @@ const ICONS = {
   backward: "M20 12H5M11 6l-6 6 6 6",
   both: "M3 12h18M8 7l-5 5 5 5M16 7l5 5-5 5",
   target: "M12 5a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM12 2v5M12 17v5M2 12h5M17 12h5",
+  "range-start": "M10 4H7v16h3M12 12h8M16 8l4 4-4 4",
+  "range-stop": "M14 4h3v16h-3M4 12h8M8 8l-4 4 4 4",
   fit: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
   sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2v3M12 19v3M2 12h3M19 12h3M5 5l2 2M17 17l2 2M5 19l2-2M17 7l2-2",
   layers: "M12 3l9 5-9 5-9-5zM3 13l9 5 9-5",

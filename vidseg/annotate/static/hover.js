@@ -14,7 +14,10 @@ export class Hover {
     stage.painters.unshift((context) => this.paint(context));
     store.on("shown", () => this.prepareSoon());
     store.on("frame video selection", () => this.clear());
-    store.on("settings", () => (this.slow = 0));
+    store.on("settings", () => {
+      if (!store.settings.hover) this.slow = 0; // switched off and on again, it is tried anew
+    });
+    store.on("job-end", () => this.prepareSoon());
   }
 
   get enabled() {

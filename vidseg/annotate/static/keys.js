@@ -2,6 +2,7 @@
 
 import { dialog } from "./dialog.js";
 import { el } from "./dom.js";
+import { knownFormats } from "./transfer.js";
 
 /** Call commands by their keys. `groups`: [{title, commands: [{keys, text, run}]}]; a run that returns false passes on. */
 export class Keys {
@@ -32,7 +33,7 @@ export class Keys {
     command.run();
   }
 
-  help() {
+  async help() {
     const columns = this.groups.map(({ title, commands }) => el("section", {}, el("h3", { text: title }),
       el("dl", {}, ...commands.filter((one) => one.text).flatMap(({ keys, shown, text }) => [
         el("dt", {}, ...(shown ?? keys).map((key) => el("kbd", { text: pretty(key) }))), el("dd", { text }),
@@ -58,11 +59,14 @@ export class Keys {
       ["▼", "the frame to look at next"],
     ];
     columns.push(el("section", {}, el("h3", { text: "Timeline" }), el("dl", {}, ...legend.flatMap(([what, text]) => [el("dt", { text: what }), el("dd", { text })]))));
+    const formats = await knownFormats().catch(() => ({ export: [] }));
+    columns.push(el("section", {}, el("h3", { text: "Formats of export" }), el("dl", {}, ...formats.export.flatMap(({ name, notes }) => [el("dt", { text: name }), el("dd", { text: notes })]))));
     dialog({ title: "Keys", content: el("div", { class: "keys" }, ...columns), wide: true });
   }
 }
 
 function nameOf(event) {
+  if (event.getModifierState?.("AltGraph")) return event.key; // how some keyboards type [ and ]
   let key = event.key === " " ? "Space" : event.key;
   if (event.code.startsWith("Digit") && !event.ctrlKey) key = event.shiftKey ? event.key : event.code.slice(5);
   const letter = /^[a-z]$/i.test(key);

@@ -73,6 +73,9 @@ class App {
     });
     store.on("previous-mark", () => this.keys.table.get("PageUp").run());
     store.on("next-mark", () => this.keys.table.get("PageDown").run());
+    store.on("mark", (edge) => this.keys.table.get(edge === "start" ? "I" : "O").run());
+    document.addEventListener("click", giveFocusBack);
+    document.addEventListener("change", giveFocusBack);
     grip(byId("grip"), this.place);
   }
 
@@ -236,6 +239,14 @@ class App {
     clearTimeout(this.brightnessTimer);
     this.brightnessTimer = setTimeout(() => this.gestures.act("settings.set", { settings: { brightness } }, { quiet: true }), 500);
   };
+}
+
+/** After a button or list was used with the mouse, keys go to the picture again: Space plays, it does not press twice. */
+function giveFocusBack(event) {
+  const used = event.type === "change" ? event.target.matches("select, input[type=range]") : event.detail > 0 && event.target.closest("button");
+  if (!used || event.target.closest("dialog, .menu") || document.querySelector("dialog[open], .menu")) return;
+  if (document.activeElement?.matches("input:not([type=range])")) return;
+  byId("overlay").focus({ preventScroll: true });
 }
 
 /** The handle above the timeline: drag it, or use the arrow keys. */

@@ -8,13 +8,14 @@ const STATES = [["unreviewed", "not reviewed"], ["accepted", "accepted"], ["reje
 
 let formats = null;
 
-async function known() {
+/** The formats that the server writes and reads; asked for once. */
+export async function knownFormats() {
   formats ??= await getJson("/api/formats");
   return formats;
 }
 
 export async function openExport({ store }) {
-  const { export: list } = await known();
+  const { export: list } = await knownFormats();
   const format = el("select", { id: "export-format", class: "primary-field" }, ...list.map((one) => el("option", { value: one.name, text: one.title && one.title.length < 60 ? `${one.name} · ${one.title}` : one.name })));
   const notes = el("p", { class: "faint small" });
   const videos = store.videos.map((video) => el("input", { type: "checkbox", value: String(video.id), checked: video === store.video || store.videos.length === 1, id: `export-video-${video.id}` }));
@@ -94,7 +95,7 @@ export async function openExport({ store }) {
 
 export async function openImport({ store }) {
   if (!store.video) return;
-  const { import: list } = await known();
+  const { import: list } = await knownFormats();
   const format = el("select", { id: "import-format" }, ...list.map((one) => el("option", { value: one.name, text: `${one.name} · ${one.as === "masks" ? "masks" : "boxes, as prompts"}` })));
   const notes = el("p", { class: "faint small" });
   const file = el("input", { type: "file", id: "import-file" });
