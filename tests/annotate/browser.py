@@ -85,7 +85,7 @@ class View:
     @contextmanager
     def open(cls, browser: Any, address: str, *, size: tuple[int, int] = (1280, 720)) -> Iterator[View]:
         """Open the page and wait until it shows a frame; at the end, check that no script failed."""
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
         try:
             view = cls(context.new_page())
             view.page.goto(address)
@@ -100,7 +100,7 @@ class View:
         end = time.monotonic() + PATIENCE / 1000
         while not condition():
             assert time.monotonic() < end, f"not so: {what}"
-            self.page.wait_for_timeout(15)
+            self.page.wait_for_timeout(50)
 
     def settle(self) -> None:
         """Wait until everything that was asked has been answered, and the address of the tab is written."""

@@ -125,7 +125,10 @@ export class Objects {
     };
     const away = (event) => node.contains(event.target) || done(null);
     own.addEventListener("change", () => done(own.value));
-    node.addEventListener("keydown", (event) => event.key === "Escape" && done(null));
+    node.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Escape") done(null);
+    });
     document.querySelector(".menu")?.remove();
     document.body.append(node);
     const box = anchor.getBoundingClientRect();
