@@ -19,7 +19,7 @@ export function buildBars(app) {
 function toolBar({ store, proposals, automatic }) {
   const buttons = TOOLS.map(([tool, hint, key]) => button({ icon: tool, hint, key, id: `tool-${tool}`, onclick: () => store.setTool(tool) }));
   const propose = button({ icon: "propose", hint: "Propose objects on this frame", key: "Shift+P", id: "propose", onclick: () => proposals.make() });
-  const everything = button({ icon: "layers", hint: "Segment everything here and track it", key: "Ctrl+Shift+P", id: "automatic", onclick: automatic });
+  const everything = button({ icon: "layers", hint: "Segment everything here and track it", key: "Alt+P", id: "automatic", onclick: automatic });
   fill(byId("tools"), ...buttons, el("hr"), propose, everything);
   const update = () => buttons.forEach((one, n) => one.setAttribute("aria-pressed", String(TOOLS[n][0] === store.tool)));
   store.on("tool", update);

@@ -99,7 +99,7 @@ export function commands(app) {
       one(["Y"], "accept the current proposal", () => proposals.acceptCurrent()),
       one(["Shift+Y"], "accept all", () => proposals.list.length && proposals.accept("all")),
       one(["Shift+X"], "dismiss the current proposal", () => proposals.dismissCurrent()),
-      one(["Ctrl+Shift+P"], "segment everything here and track it both ways", () => app.automatic()),
+      one(["Alt+P"], "segment everything here and track it both ways", () => app.automatic()),
     ] },
     { title: "View", commands: [
       one(["+", "="], "zoom in", () => stage.zoom(1.25), { repeats: true }),

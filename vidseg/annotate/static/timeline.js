@@ -1,6 +1,7 @@
 // The timeline: thumbnails, a ruler and one lane an object. Lanes are drawn when they change, the playhead on its own layer.
 
 import { drawColumns } from "./lane_drawing.js";
+import { Thumbnails } from "./thumbnails.js";
 
 const CALM = 120; // milliseconds between two drawings of the lanes while masks stream in
 
@@ -14,7 +15,7 @@ export class Timeline {
     this.from = 0; // first frame on the screen, a float
     this.perFrame = 1; // pixels a frame
     this.scroll = 0;
-    this.thumbnails = new Map();
+    this.thumbnails = new Thumbnails(() => this.redrawSoon());
     this.moved = -Infinity;
     this.dirty = { lanes: false, head: false };
     this.drag = null;
@@ -28,7 +29,7 @@ export class Timeline {
     box.addEventListener("dblclick", (event) => event.offsetX > this.gutter || this.fit());
     box.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     store.on("video", () => {
-      this.thumbnails.clear();
+      this.thumbnails.open(store.video);
       this.fit();
     });
     store.on("objects", () => this.redraw());
@@ -210,7 +211,7 @@ export class Timeline {
   drawLanes() {
     const context = this.begin(this.canvas);
     if (!this.store.video) return;
-    if (this.strip) this.drawThumbnails(context);
+    if (this.strip) this.thumbnails.draw(context, this);
     this.drawRuler(context);
     context.save();
     context.beginPath();
@@ -221,36 +222,6 @@ export class Timeline {
       if (y + this.lane >= this.top && y <= this.height) this.drawLane(context, object, y);
     });
     context.restore();
-  }
-
-  drawThumbnails(context) {
-    const [height, width] = this.store.video.size;
-    const tall = this.strip - 4;
-    const wide = Math.max(12, Math.round((tall * width) / height));
-    for (let x = this.gutter; x < this.x(this.store.video.frames); x += wide + 1) {
-      const frame = this.frameAt(x + wide / 2);
-      const image = this.thumbnail(frame);
-      const room = Math.min(wide, this.width - x);
-      if (image) context.drawImage(image, 0, 0, (image.width * room) / wide, image.height, x, 2, room, tall);
-      else {
-        context.fillStyle = INK.row;
-        context.fillRect(x, 2, room, tall);
-      }
-    }
-  }
-
-  thumbnail(frame) {
-    const known = this.thumbnails.get(frame);
-    if (known) return known.complete && known.naturalWidth ? known : null;
-    const { id, fingerprint, status } = this.store.video;
-    if (status !== "ok" || performance.now() - this.moved < CALM) return null; // pictures are fetched when it rests
-    const image = new Image();
-    const height = this.strip * this.ratio > 80 ? 120 : 72;
-    image.onload = () => this.redrawSoon();
-    image.src = `/api/videos/${id}/thumbnails/${frame}?height=${height}&v=${encodeURIComponent(fingerprint)}`;
-    this.thumbnails.set(frame, image);
-    if (this.thumbnails.size > 400) this.thumbnails.delete(this.thumbnails.keys().next().value);
-    return null;
   }
 
   drawRuler(context) {
