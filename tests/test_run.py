@@ -1,8 +1,9 @@
 """A run from source to files: right, the same after every way of being stopped, nothing left of one that cannot be."""
 
-import _thread
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -118,7 +119,7 @@ def ctrl_c_at(frame):
 
     def progress(done, total):
         if done == frame:
-            _thread.interrupt_main()
+            os.kill(os.getpid(), signal.SIGINT)
 
     return progress
 

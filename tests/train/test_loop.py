@@ -135,7 +135,7 @@ def test_start_from_weights_takes_them_over(whole, tmp_path):
     assert all(parameter.requires_grad for parameter in run.model.parameters())
     anything = start(replace(CONFIG, init_from=str(weights), model=""), torch.device("cpu"))
     assert anything.model.config.name == "tiny-test"
-    with pytest.raises(ConfigError, match="is not a 'nano' with this config's settings"):
+    with pytest.raises(ConfigError, match="is not a 'nano' with the settings of this config"):
         start(replace(CONFIG, init_from=str(weights), model="nano"), torch.device("cpu"))
 
 
