@@ -150,7 +150,6 @@ class App {
     for (const topic of ["video", "objects", "selection", "range", "frame", "review"]) store.emit(topic);
     this.stage.fit();
     this.lanes.open(video);
-    if (video.status !== "ok") notice(video.message, "warning");
     const { seconds } = await getJson(`/api/videos/${video.id}/times`);
     if (store.video?.id !== video.id) return;
     this.player.open(seconds);
