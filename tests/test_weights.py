@@ -421,10 +421,10 @@ def test_without_cpuinfo_the_answer_is_no(monkeypatch, tmp_path):
     [
         ("sam2.1-tiny", 1024, SAPPHIRE_RAPIDS, torch.bfloat16),
         ("sam2-large", 512, ZEN4, torch.bfloat16),
-        ("sam2.1-tiny", 480, SAPPHIRE_RAPIDS, torch.float32),
+        ("sam2.1-tiny", 224, SAPPHIRE_RAPIDS, torch.float32),
         ("sam2.1-tiny", 1024, AVX2_ONLY, torch.float32),
         ("sam2.1-tiny", 1024, AVX512_ONLY, torch.float32),
-        ("nano", 512, SAPPHIRE_RAPIDS, torch.float32),
+        ("nano", 512, SAPPHIRE_RAPIDS, torch.bfloat16),
     ],
 )
 def test_auto_is_bfloat16_only_where_it_pays(name, image_size, cpuinfo, expected, cpu):

