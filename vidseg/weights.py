@@ -80,9 +80,9 @@ def save_model(model: Sam2, path: str | os.PathLike[str], *, dtype: torch.dtype 
 def preferred_dtype(config: Sam2Config, device: torch.device) -> torch.dtype:
     """Return the number format that `dtype="auto"` means for a model on a device.
 
-    CUDA: bfloat16 from the Ampere generation on, float32 before. CPU: bfloat16 where the processor computes it natively
-    and the input has 256 pixels or more; smaller ones gain nothing. Elsewhere float32. Measured on one AMX core: a frame
-    of nano at 512 takes 89 ms instead of 153, and over six sequences J changed by 0.001.
+    CUDA: bfloat16 from the Ampere generation on, float32 before. CPU: bfloat16 where the processor computes it
+    natively and the input has 256 pixels or more; smaller ones gain nothing. Elsewhere float32. Measured on one AMX
+    core: a frame of nano at 512 takes 89 ms instead of 153, and over six sequences J changed by 0.001.
     """
     if device.type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)
