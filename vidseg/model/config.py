@@ -60,6 +60,8 @@ class Sam2Config:
         decoder_depth, decoder_heads, decoder_feedforward: the two-way transformer of the mask decoder.
         track_candidates: on frames without a prompt choose the best of three candidates by predicted IoU (SAM 2),
             rather than the single mask. From random weights one mask learns faster, and no judge is needed.
+        draw_clicks: clicks and boxes are also drawn into the mask prompt (off in SAM 2): a small network trained from
+            nothing sees a drawn disc at once, and learns late to find a coded place.
         pointer_time: pointers carry a signed code of their age (2.1; off in 2.0).
         no_object_memory: memories of frames without the object carry a learned mark (2.1; off in 2.0).
         stability_delta, stability_threshold: single-mask output falls back to the best of the three candidates
@@ -79,6 +81,7 @@ class Sam2Config:
     decoder_heads: int = 8
     decoder_feedforward: int = 2048
     track_candidates: bool = True
+    draw_clicks: bool = False
     pointer_time: bool = True
     no_object_memory: bool = True
     stability_delta: float = 0.05
@@ -166,6 +169,7 @@ def _presets() -> dict[str, Sam2Config]:
         decoder_heads=4,
         decoder_feedforward=512,
         track_candidates=False,
+        draw_clicks=True,
         stability_threshold=0.0,
     )
     return presets

@@ -24,6 +24,7 @@ from vidseg.model.memory_encoder import MemoryEncoder
 from vidseg.model.positions import sine_time
 from vidseg.model.prompt_encoder import PromptEncoder
 
+_DISC, _DRAWN, _BOXED = 8.0, 20.0, 5.0  # spread of a drawn click in input pixels; logits at its centre; in a box
 ABSENT = -1024.0  # logit of every pixel where the object is not in the frame
 _MEMORY_SCALE, _MEMORY_BIAS = 20.0, -10.0  # mask probabilities are spread to -10..10 before they are remembered
 
@@ -149,6 +150,8 @@ class Sam2(nn.Module):
         if points is None or labels is None:
             points = torch.zeros(n, 1, 2, device=conditioned.device)
             labels = torch.full((n, 1), -1, device=conditioned.device)
+        elif self.config.draw_clicks:
+            mask = drawn(points, labels, grid, mask)
         size = (grid[0] * STRIDE, grid[1] * STRIDE)
         sparse, dense = self.sam_prompt_encoder((points, labels), None, mask, grid=grid, image_size=size)
         predicted = self.sam_mask_decoder(
@@ -209,3 +212,23 @@ class Sam2(nn.Module):
 
     def _absent_pointer(self, pointer: Tensor, present: Tensor) -> Tensor:
         return torch.where(present[:, None], pointer, self.no_obj_ptr)
+
+
+def drawn(points: Tensor, labels: Tensor, grid: tuple[int, int], mask: Tensor | None) -> Tensor:
+    """Draw clicks and boxes as logits (N, 1, 4h, 4w), onto `mask` where there is one.
+
+    A click is a soft disc, positive on the object and negative off it; the inside of a box is slightly positive.
+    `points` (N, P, 2) in input pixels, `labels` (N, P) as in `PromptEncoder`; a box is the first two points.
+    Source: discs as click maps, RITM (arXiv 2102.06583), section 3.2.
+    """
+    side = STRIDE // 4
+    x = (torch.arange(grid[1] * 4, device=points.device) + 0.5) * side
+    y = (torch.arange(grid[0] * 4, device=points.device) + 0.5) * side
+    px, py = points[..., 0, None, None] + 0.5, points[..., 1, None, None] + 0.5
+    discs = torch.exp(-((x - px) ** 2 + (y[:, None] - py) ** 2) / (2 * _DISC**2))
+    sign = (labels == 1).float() - (labels == 0).float()
+    logits = _DRAWN * (discs * sign[..., None, None]).sum(dim=1)
+    if points.shape[1] > 1:
+        within = (x >= px[:, 0]) & (x <= px[:, 1]) & (y[:, None] >= py[:, 0]) & (y[:, None] <= py[:, 1])
+        logits = logits + _BOXED * (within & (labels[:, 0] == 2)[:, None, None])
+    return logits[:, None] if mask is None else mask + logits[:, None]
