@@ -181,7 +181,11 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("argv", "code", "message", "prepare"), MISTAKES, ids=lambda value: getattr(value, "__name__", str(value)[:60]))
+def named(value) -> str:
+    return getattr(value, "__name__", str(value)[:60])
+
+
+@pytest.mark.parametrize(("argv", "code", "message", "prepare"), MISTAKES, ids=named)
 def test_every_mistake_gets_one_line_and_leaves_nothing(vidseg, own, argv, code, message, prepare):
     if prepare is not None:
         prepare(own)
