@@ -35,6 +35,16 @@ def test_a_mask_is_seen_much_better_from_the_local_start(preset):
     assert trace_of_a_mask(model) > max(0.05, 5 * before)
 
 
+def test_an_empty_mask_prompt_does_not_drown_the_other_gradients():
+    torch.manual_seed(0)
+    model = Sam2(PRESETS["tiny-test"])
+    start_local(model)
+    encoder = model.sam_prompt_encoder
+    encoder(masks=torch.zeros(1, 1, 16, 16))[1].square().sum().backward()
+    sizes = [float(p.grad.norm()) for p in encoder.mask_downscaling.parameters() if p.grad is not None]
+    assert max(sizes) < 100 * min(size for size in sizes if size)
+
+
 def test_the_start_is_drawn_from_the_seed():
     models = []
     for _ in range(2):

@@ -23,6 +23,7 @@ _PLACE = 1.7  # constant part of memory queries and keys; after the rotation it 
 _PICTURE = 0.15  # size of the neck's output against that of the trunk's
 _MASK = 2.0  # size of the mask's share in a memory
 _TOKEN = 0.5  # size of learned tokens
+_MARK = 0.5  # size of the biases of the mask prompt's convolutions
 _FUSER = 0.1  # share of each fuser block
 
 
@@ -38,6 +39,11 @@ def start_local(model: Sam2) -> None:
                 module.bias.zero_()
         elif isinstance(module, nn.Embedding):
             module.weight.normal_(0, _TOKEN)
+    for conv in model.sam_prompt_encoder.mask_downscaling.children():
+        if isinstance(conv, nn.Conv2d) and conv.bias is not None:
+            # Where nothing is drawn a mask prompt is 0: the layer norm after a bias of 0 has a gradient of a thousand,
+            # and the clipped rest of the network would stand still.
+            conv.bias.normal_(0, _MARK)
     for lateral in model.image_encoder.neck.convs.children():
         for weight in lateral.parameters():
             weight.mul_(_PICTURE)
