@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vidseg.model import MemoryTokens
-from vidseg.model.positions import sine_grid
+from vidseg.model.positions import constants, sine_grid
 
 if TYPE_CHECKING:
     from vidseg.model import Sam2
@@ -170,8 +170,8 @@ def tokens_of(
     count = 0
     if visible.pointers:
         split = model.config.d_model // model.config.memory_dim
-        ages = torch.tensor([sign * (frame - p.frame) / limits.pointers for p in visible.pointers])
-        times = model.pointer_times(ages.to(model.device)).repeat_interleave(split, dim=0)
+        ages = tuple(sign * (frame - p.frame) / limits.pointers for p in visible.pointers)
+        times = model.pointer_times(constants(ages, device=model.device)).repeat_interleave(split, dim=0)
         pointers = torch.stack([p.pointer for p in visible.pointers], dim=1)
         tokens.append(pointers.unflatten(2, (split, -1)).flatten(1, 2).to(model.dtype))
         position.append(times[None].expand_as(tokens[-1]))

@@ -188,7 +188,8 @@ def _result(model: Sam2, state: TrackerState, frame: Frame, setting: Setting) ->
         logits, score, iou = (torch.cat([getattr(t, k) for t in state.tracks]) for k in ("logits", "score", "iou"))
     else:
         h, w = model.config.input_size(size)
-        logits = torch.zeros(0, h // 4, w // 4, device=model.device)
+        side = model.config.stride // 4
+        logits = torch.zeros(0, h // side, w // side, device=model.device)
         score = iou = torch.zeros(0, device=model.device)
     if setting.exclusive:
         logits = make_exclusive(logits)

@@ -1,6 +1,7 @@
 """The network's parts: official keys, documented examples, sizes chosen at run time."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -70,10 +71,33 @@ def test_sizes_that_do_not_fit_are_refused(wrong):
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((480, 854), (288, 512)), ((854, 480), (512, 288)), ((500, 500), (512, 512)), ((10, 4000), (32, 512))],
+    [((480, 854), (224, 384)), ((854, 480), (384, 224)), ((500, 500), (384, 384)), ((10, 4000), (32, 384))],
 )
 def test_input_keeps_the_aspect_ratio_where_the_model_is_not_square(size, expected):
     assert PRESETS["nano"].input_size(size) == expected
+
+
+def test_a_stride_that_is_not_possible_is_refused():
+    with pytest.raises(ConfigError, match="stride 4 is not possible; use 16"):
+        Sam2Config(stride=4)
+
+
+@pytest.mark.parametrize(("stride", "grid"), [(16, (4, 6)), (8, (8, 12))])
+def test_the_stride_is_that_of_features_memories_and_a_quarter_of_it_that_of_masks(stride, grid):
+    model = Sam2(replace(PRESETS["tiny-test"], stride=stride)).eval()
+    with torch.no_grad():
+        frame = model.encode_image(torch.randn(1, 3, 64, 96))
+        decoded = model.decode(model.attend(frame.vision, frame.position, None), frame.high_res, multimask=False)
+        stored = model.encode_memory(frame.vision, decoded.logits, decoded.score, binarise=False)
+        given = model.decode_mask(frame.vision, frame.high_res, torch.ones(1, 1, 64, 96))
+    assert frame.vision.shape[-2:] == stored.shape[-2:] == grid
+    assert decoded.logits.shape[-2:] == given.logits.shape[-2:] == (4 * grid[0], 4 * grid[1])
+
+
+def test_narrowing_takes_channels_from_memory_attention_alone():
+    wide, narrow = (Sam2(replace(PRESETS["tiny-test"], memory_narrowing=n)).state_dict() for n in (1, 2))
+    changed = {name for name in wide if wide[name].shape != narrow[name].shape}
+    assert changed and all(name.startswith("memory_attention.layers.0.") and "attn" in name for name in changed)
 
 
 def test_square_models_take_a_square():

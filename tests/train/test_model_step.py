@@ -181,23 +181,23 @@ def test_corrected_frame_gets_a_click_and_counts_twice(model):
     assert sums.rows == plain.rows + batch.known[:, batch.correct].sum()
 
 
-def test_frames_without_annotation_and_absent_objects_are_told_apart():
+def test_frames_without_annotation_and_absent_objects_are_told_apart(model):
     made = clips(1, objects=1)[0]
     masks, valid = made.masks.copy(), made.valid.copy()
     masks[1], valid[2] = False, False
     batch = batch_of([replace(made, masks=masks, valid=valid)], MASK)
-    absent, unknown = target_of(batch, 1, LOSSES), target_of(batch, 2, LOSSES)
+    absent, unknown = target_of(model, batch, 1, LOSSES), target_of(model, batch, 2, LOSSES)
     assert (absent.known.item(), absent.present.item()) == (1, 0)
     assert (unknown.known.item(), unknown.present.item()) == (0, 0)
 
 
-def test_targets_are_averaged_over_the_decoders_cells_or_kept_whole():
+def test_targets_are_averaged_over_the_decoders_cells_or_kept_whole(model):
     batch = batch_of(clips(1, objects=1), MASK)
-    small, full = target_of(batch, 0, LOSSES), target_of(batch, 0, LossConfig(full_size=True))
+    small, full = target_of(model, batch, 0, LOSSES), target_of(model, batch, 0, LossConfig(full_size=True))
     assert small.mask.shape == (1, 16, 24) and full.mask.shape == (1, 64, 96)
     assert_close(small.mask.sum() * 16, full.mask.sum())
     ignored = batch._replace(ignore=torch.ones_like(batch.ignore))
-    assert target_of(ignored, 0, LOSSES).weight.sum() == 0
+    assert target_of(model, ignored, 0, LOSSES).weight.sum() == 0
 
 
 def test_full_size_losses_are_finite(model):

@@ -13,7 +13,6 @@ from typing import Any
 from vidseg.errors import ConfigError
 
 PATCH_STRIDE = 4  # pixels a trunk token of the first stage stands for
-STRIDE = 16  # pixels a token of the conditioned feature map stands for
 COARSEST = 32  # the trunk's last stage; input sides are multiples of it
 
 
@@ -53,10 +52,14 @@ class Sam2Config:
     Attributes:
         image_size: pixels; the side of the square input, or the long side where `square` is off.
         square: SAM 2 squashes every picture to a square; off, the input keeps the video's aspect ratio.
+        stride: pixels that a token of the feature map stands for which is conditioned on memory and remembered: 16 as
+            in SAM 2, or 8. Masks are decoded at a quarter of it. A small input leaves few tokens at 16: 24 x 14 of
+            384 x 224 pixels, where SAM 2 has 64 x 64.
         d_model: channels of the feature maps after the neck.
         memory_dim: channels of a memory; divides `d_model`.
         num_maskmem: memory slots in time: one for prompted frames and `num_maskmem - 1` for the last frames.
         memory_layers, memory_feedforward: depth and hidden width of memory attention.
+        memory_narrowing: queries, keys and values of memory attention have `d_model` divided by this channels.
         decoder_depth, decoder_heads, decoder_feedforward: the two-way transformer of the mask decoder.
         track_candidates: on frames without a prompt choose the best of three candidates by predicted IoU (SAM 2),
             rather than the single mask. From random weights one mask learns faster, and no judge is needed.
@@ -72,11 +75,13 @@ class Sam2Config:
     trunk: HieraConfig = field(default_factory=HieraConfig)
     image_size: int = 1024
     square: bool = True
+    stride: int = 16
     d_model: int = 256
     memory_dim: int = 64
     num_maskmem: int = 7
     memory_layers: int = 4
     memory_feedforward: int = 2048
+    memory_narrowing: int = 1
     decoder_depth: int = 2
     decoder_heads: int = 8
     decoder_feedforward: int = 2048
@@ -90,6 +95,8 @@ class Sam2Config:
     def __post_init__(self) -> None:
         if self.d_model % self.memory_dim:
             raise ConfigError(f"memory_dim {self.memory_dim} must divide d_model {self.d_model}")
+        if self.stride not in (8, 16):
+            raise ConfigError(f"stride {self.stride} is not possible; use 16 (as SAM 2) or 8")
         if self.image_size < COARSEST or self.image_size % COARSEST:
             raise ConfigError(f"image_size {self.image_size} must be a positive multiple of {COARSEST}, such as 512")
 
@@ -160,12 +167,15 @@ def _presets() -> dict[str, Sam2Config]:
         trunk=HieraConfig(
             embed_dim=48, stages=(1, 2, 7, 1), window_spec=(8, 6, 6, 3), global_att_blocks=(5, 7, 9), local_conv=3
         ),
-        image_size=512,
+        image_size=384,
         square=False,
+        stride=8,
         d_model=128,
         memory_dim=64,
-        memory_layers=2,
+        num_maskmem=3,
+        memory_layers=1,
         memory_feedforward=512,
+        memory_narrowing=2,
         decoder_heads=4,
         decoder_feedforward=512,
         track_candidates=False,

@@ -82,6 +82,7 @@ class MaskDecoder(nn.Module):
     Output 0 is the single mask; outputs 1-3 are the candidates for an ambiguous prompt. Where a single mask is asked
     for outside training and its area changes too much between logits of +-`stability_delta`, the candidate with the
     highest predicted IoU takes its place.
+    `fine` decoders work on a feature map of stride 8 and give masks of stride 2 (SAM 2's: 16 and 4).
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class MaskDecoder(nn.Module):
         iou_head_hidden_dim: int = 256,
         stability_delta: float = 0.05,
         stability_threshold: float = 0.98,
+        fine: bool = False,
     ) -> None:
         super().__init__()
         c = transformer_dim
@@ -108,7 +110,13 @@ class MaskDecoder(nn.Module):
             nn.ConvTranspose2d(c // 4, c // 8, kernel_size=2, stride=2),
             nn.GELU(),
         )
-        self.conv_s0 = nn.Conv2d(c, c // 8, kernel_size=1)
+        self.conv_s0: nn.Module = nn.Conv2d(c, c // 8, kernel_size=1)
+        if fine:
+            self.conv_s0 = nn.Sequential(
+                nn.Conv2d(3, c // 8, kernel_size=3, stride=2, padding=1),
+                nn.GELU(),
+                nn.Conv2d(c // 8, c // 8, kernel_size=3, padding=1),
+            )
         self.conv_s1 = nn.Conv2d(c, c // 4, kernel_size=1)
         self.output_hypernetworks_mlps = nn.ModuleList(MLP(c, c, c // 8, 3) for _ in range(self.num_mask_tokens))
         self.iou_prediction_head = MLP(c, iou_head_hidden_dim, self.num_mask_tokens, 3, sigmoid_output=True)
@@ -117,7 +125,10 @@ class MaskDecoder(nn.Module):
         self.stability_threshold = stability_threshold
 
     def skip_features(self, finest: Tensor, finer: Tensor) -> tuple[Tensor, Tensor]:
-        """Narrow the stride-4 and stride-8 maps (B, C, ...) to C / 8 and C / 4 channels, once for all objects."""
+        """Narrow the maps (B, C, 4h, 4w) and (B, C, 2h, 2w) to C / 8 and C / 4 channels, once for all objects.
+
+        A `fine` decoder, whose masks are finer than the finest map, takes the picture (B, 3, 8h, 8w) as `finest`.
+        """
         return self.conv_s0(finest), self.conv_s1(finer)
 
     def forward(

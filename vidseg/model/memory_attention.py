@@ -16,10 +16,10 @@ from vidseg.model.attention import RotaryAttention
 class MemoryAttentionLayer(nn.Module):
     """Self-attention, cross-attention to memory, and a two-layer MLP; pre-norm, one head."""
 
-    def __init__(self, d_model: int, memory_dim: int, *, dim_feedforward: int) -> None:
+    def __init__(self, d_model: int, memory_dim: int, *, dim_feedforward: int, narrowing: int = 1) -> None:
         super().__init__()
-        self.self_attn = RotaryAttention(d_model, 1)
-        self.cross_attn_image = RotaryAttention(d_model, 1, kv_in_dim=memory_dim)
+        self.self_attn = RotaryAttention(d_model, 1, downsample_rate=narrowing)
+        self.cross_attn_image = RotaryAttention(d_model, 1, downsample_rate=narrowing, kv_in_dim=memory_dim)
         self.linear1 = nn.Linear(d_model, dim_feedforward)
         self.linear2 = nn.Linear(dim_feedforward, d_model)
         self.norm1 = nn.LayerNorm(d_model)
@@ -43,12 +43,16 @@ class MemoryAttention(nn.Module):
     Args:
         d_model: channels of the features; memory_dim: channels of the memory tokens.
         num_layers, dim_feedforward: depth and hidden width.
+        narrowing: `d_model` over the channels of queries, keys and values.
     """
 
-    def __init__(self, d_model: int, memory_dim: int, *, num_layers: int, dim_feedforward: int) -> None:
+    def __init__(
+        self, d_model: int, memory_dim: int, *, num_layers: int, dim_feedforward: int, narrowing: int = 1
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            MemoryAttentionLayer(d_model, memory_dim, dim_feedforward=dim_feedforward) for _ in range(num_layers)
+            MemoryAttentionLayer(d_model, memory_dim, dim_feedforward=dim_feedforward, narrowing=narrowing)
+            for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(d_model)
 

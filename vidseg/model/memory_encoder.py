@@ -12,23 +12,23 @@ from torch import Tensor, nn
 from vidseg.model.image_encoder import position_of
 from vidseg.model.layers import LayerNorm2d
 
-_MASK_STRIDE = 16
-
 
 class MaskDownSampler(nn.Module):
-    """Four 3x3 convolutions of stride 2, each with four times the channels, then 1x1 to `embed_dim`."""
+    """3x3 convolutions of stride 2, each with four times the channels, until `stride`; then 1x1 to `embed_dim`."""
 
-    def __init__(self, embed_dim: int) -> None:
+    def __init__(self, embed_dim: int, stride: int = 16) -> None:
         super().__init__()
         self.encoder = nn.Sequential()
-        for channels in (1, 4, 16, 64):
+        channels = 1
+        for _ in range(stride.bit_length() - 1):
             self.encoder.append(nn.Conv2d(channels, channels * 4, kernel_size=3, stride=2, padding=1))
-            self.encoder.append(LayerNorm2d(channels * 4))
+            channels *= 4
+            self.encoder.append(LayerNorm2d(channels))
             self.encoder.append(nn.GELU())
-        self.encoder.append(nn.Conv2d(256, embed_dim, kernel_size=1))
+        self.encoder.append(nn.Conv2d(channels, embed_dim, kernel_size=1))
 
     def forward(self, masks: Tensor) -> Tensor:
-        """Map (N, 1, 16h, 16w) to (N, embed_dim, h, w)."""
+        """Map (N, 1, stride * h, stride * w) to (N, embed_dim, h, w)."""
         return self.encoder(masks)
 
 
@@ -70,11 +70,13 @@ class MemoryEncoder(nn.Module):
     Args:
         out_dim: channels of the memory.
         in_dim: channels of the frame's features.
+        stride: pixels of the input that one of their cells stands for, a power of two.
     """
 
-    def __init__(self, out_dim: int, in_dim: int = 256) -> None:
+    def __init__(self, out_dim: int, in_dim: int = 256, *, stride: int = 16) -> None:
         super().__init__()
-        self.mask_downsampler = MaskDownSampler(in_dim)
+        self.stride = stride
+        self.mask_downsampler = MaskDownSampler(in_dim, stride)
         self.pix_feat_proj = nn.Conv2d(in_dim, in_dim, kernel_size=1)
         self.fuser = Fuser(in_dim)
         self.out_proj = nn.Conv2d(in_dim, out_dim, kernel_size=1) if out_dim != in_dim else nn.Identity()
@@ -86,12 +88,12 @@ class MemoryEncoder(nn.Module):
 
         Args:
             pix_feat: (N, in_dim, h, w).
-            masks: (N, 1, H, W) logits, or values as they are where `skip_mask_sigmoid`; brought to (16h, 16w)
-                where they have another size.
+            masks: (N, 1, H, W) logits, or values as they are where `skip_mask_sigmoid`; brought to the size of the
+                input, (stride * h, stride * w), where they have another.
         """
         if not skip_mask_sigmoid:
             masks = masks.sigmoid()
-        size = (pix_feat.shape[-2] * _MASK_STRIDE, pix_feat.shape[-1] * _MASK_STRIDE)
+        size = (pix_feat.shape[-2] * self.stride, pix_feat.shape[-1] * self.stride)
         if masks.shape[-2:] != size:
             masks = F.interpolate(masks.float(), size=size, mode="bilinear", align_corners=False)
         x = self.pix_feat_proj(pix_feat) + self.mask_downsampler(masks.to(pix_feat.dtype))

@@ -32,6 +32,13 @@ def sine_grid(h: int, w: int, channels: int, *, device: torch.device | None = No
     return torch.cat((code_y, code_x), dim=2).permute(2, 0, 1).contiguous()
 
 
+@functools.lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def constants(values: tuple[float, ...], *, device: torch.device | None = None) -> Tensor:
+    """Return a (K,) tensor of fixed numbers, sent to the device once: a copy makes the host wait for the device."""
+    return torch.tensor(values, dtype=torch.float32, device=device)
+
+
 def _interleaved_sine(values: Tensor, channels: int) -> Tensor:
     index = torch.arange(channels, dtype=torch.float32, device=values.device)
     angle = values[:, None] / _TEMPERATURE ** (2 * (index // 2) / channels)

@@ -140,8 +140,8 @@ class PromptEncoder(nn.Module):
         return [cast(nn.Embedding, e).weight for e in self.point_embeddings]
 
     def _code(self, places: Tensor, scale: tuple[int, int]) -> Tensor:
-        size = torch.tensor((scale[1], scale[0]), dtype=torch.float32, device=places.device)
-        return self.pe_layer((places.float() + 0.5) / size)  # a pixel's centre
+        x, y = (places.float() + 0.5).unbind(-1)  # a pixel's centre
+        return self.pe_layer(torch.stack((x / scale[1], y / scale[0]), dim=-1))
 
     def _masks(self, masks: Tensor, grid: tuple[int, int]) -> Tensor:
         size = (4 * grid[0], 4 * grid[1])

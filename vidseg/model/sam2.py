@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidseg.model.config import STRIDE, Sam2Config
+from vidseg.model.config import PATCH_STRIDE, Sam2Config
 from vidseg.model.hiera import Hiera
 from vidseg.model.image_encoder import FpnNeck, ImageEncoder, position_of
 from vidseg.model.layers import MLP
@@ -72,14 +72,21 @@ class Sam2(nn.Module):
         super().__init__()
         self.config = config
         c, m = config.d_model, config.memory_dim
-        neck = FpnNeck(c, config.trunk.channels, fpn_interp_model="nearest", fpn_top_down_levels=(2, 3))
-        self.image_encoder = ImageEncoder(Hiera(**asdict(config.trunk)), neck, scalp=1)
+        levels = len(config.trunk.channels)
+        level = (config.stride // PATCH_STRIDE).bit_length() - 1  # of the map that is conditioned; 0 is the finest
+        neck = FpnNeck(c, config.trunk.channels, fpn_interp_model="nearest", fpn_top_down_levels=range(level, levels))
+        self.image_encoder = ImageEncoder(Hiera(**asdict(config.trunk)), neck, scalp=levels - 1 - level)
         self.memory_attention = MemoryAttention(
-            c, m, num_layers=config.memory_layers, dim_feedforward=config.memory_feedforward
+            c,
+            m,
+            num_layers=config.memory_layers,
+            dim_feedforward=config.memory_feedforward,
+            narrowing=config.memory_narrowing,
         )
-        self.memory_encoder = MemoryEncoder(m, c)
+        self.memory_encoder = MemoryEncoder(m, c, stride=config.stride)
         side = config.image_size
-        self.sam_prompt_encoder = PromptEncoder(c, (side // STRIDE, side // STRIDE), (side, side), 16)
+        cells = side // config.stride
+        self.sam_prompt_encoder = PromptEncoder(c, (cells, cells), (side, side), 16)
         self.sam_mask_decoder = MaskDecoder(
             TwoWayTransformer(
                 config.decoder_depth, c, num_heads=config.decoder_heads, mlp_dim=config.decoder_feedforward
@@ -87,8 +94,9 @@ class Sam2(nn.Module):
             c,
             stability_delta=config.stability_delta,
             stability_threshold=config.stability_threshold,
+            fine=config.stride == 8,
         )
-        self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
+        self.mask_downsample = nn.Conv2d(1, 1, kernel_size=config.stride // 4, stride=config.stride // 4)
         self.obj_ptr_proj = MLP(c, c, c, 3)
         self.maskmem_tpos_enc = nn.Parameter(torch.randn(config.num_maskmem, 1, 1, m) * 0.02)
         self.no_mem_embed = nn.Parameter(torch.randn(1, 1, c) * 0.02)
@@ -112,8 +120,9 @@ class Sam2(nn.Module):
     def encode_image(self, images: Tensor) -> ImageFeatures:
         """Encode normalised images (B, 3, H, W), H and W multiples of 32."""
         images = images.to(self.dtype, memory_format=torch.channels_last)
-        finest, finer, coarse = self.image_encoder(images)["backbone_fpn"]
-        return ImageFeatures(coarse, position_of(coarse), self.sam_mask_decoder.skip_features(finest, finer))
+        *finer, coarse = self.image_encoder(images)["backbone_fpn"]
+        finest = finer[0] if len(finer) > 1 else images
+        return ImageFeatures(coarse, position_of(coarse), self.sam_mask_decoder.skip_features(finest, finer[-1]))
 
     def attend(self, vision: Tensor, position: Tensor, memory: MemoryTokens | None) -> Tensor:
         """Condition features (N, C, h, w) on what N objects remember; without memory a learned mark is added."""
@@ -151,8 +160,8 @@ class Sam2(nn.Module):
             points = torch.zeros(n, 1, 2, device=conditioned.device)
             labels = torch.full((n, 1), -1, device=conditioned.device)
         elif self.config.draw_clicks:
-            mask = drawn(points, labels, grid, mask)
-        size = (grid[0] * STRIDE, grid[1] * STRIDE)
+            mask = drawn(points, labels, grid, mask, stride=self.config.stride)
+        size = (grid[0] * self.config.stride, grid[1] * self.config.stride)
         sparse, dense = self.sam_prompt_encoder((points, labels), None, mask, grid=grid, image_size=size)
         predicted = self.sam_mask_decoder(
             conditioned,
@@ -192,7 +201,7 @@ class Sam2(nn.Module):
         `binarise` is for frames that a person prompted: the mask is remembered as it was seen, 0 or 1. Elsewhere its
         probabilities are. A frame without the object (score not positive) is marked.
         """
-        size = (vision.shape[-2] * STRIDE, vision.shape[-1] * STRIDE)
+        size = (vision.shape[-2] * self.config.stride, vision.shape[-1] * self.config.stride)
         full = resize_logits(logits[:, None], size)
         spread = ((full > 0).float() if binarise else full.sigmoid()) * _MEMORY_SCALE + _MEMORY_BIAS
         features = self.memory_encoder(vision, spread, skip_mask_sigmoid=True)["vision_features"]
@@ -214,14 +223,15 @@ class Sam2(nn.Module):
         return torch.where(present[:, None], pointer, self.no_obj_ptr)
 
 
-def drawn(points: Tensor, labels: Tensor, grid: tuple[int, int], mask: Tensor | None) -> Tensor:
+def drawn(points: Tensor, labels: Tensor, grid: tuple[int, int], mask: Tensor | None, *, stride: int = 16) -> Tensor:
     """Draw clicks and boxes as logits (N, 1, 4h, 4w), onto `mask` where there is one.
 
     A click is a soft disc, positive on the object and negative off it; the inside of a box is slightly positive.
-    `points` (N, P, 2) in input pixels, `labels` (N, P) as in `PromptEncoder`; a box is the first two points.
+    `points` (N, P, 2) in input pixels, `labels` (N, P) as in `PromptEncoder`; a box is the first two points. A cell of
+    `grid` stands for `stride` pixels.
     Source: discs as click maps, RITM (arXiv 2102.06583), section 3.2.
     """
-    side = STRIDE // 4
+    side = stride // 4
     x = (torch.arange(grid[1] * 4, device=points.device) + 0.5) * side
     y = (torch.arange(grid[0] * 4, device=points.device) + 0.5) * side
     px, py = points[..., 0, None, None] + 0.5, points[..., 1, None, None] + 0.5

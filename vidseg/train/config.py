@@ -117,6 +117,8 @@ class TrainConfig:
         compile: `torch.compile` for the blocks of the trunk and the memory attention.
         workers: processes that make clips; 0 makes them in between.
         clips_on_gpu: keep all stills and videos in the GPU's memory and make the clips there, without workers.
+        graphs: record the work of a step once and let the GPU repeat it (CUDA graphs): for networks that are so small
+            that the host cannot keep the GPU busy. One process and one batch a step.
         save_minutes, log_every, pictures_every: how often a checkpoint (minutes), a line of metrics and a sheet of
             predictions (steps; 0: never) are written.
     """
@@ -139,6 +141,7 @@ class TrainConfig:
     compile: bool = False
     workers: int = 1
     clips_on_gpu: bool = False
+    graphs: bool = False
     save_minutes: float = 10.0
     log_every: int = 20
     pictures_every: int = 0
@@ -155,6 +158,8 @@ class TrainConfig:
                 raise ConfigError(f"stage size {list(stage.size)} must be multiples of {COARSEST}, such as [160, 256]")
         if self.model and self.model not in PRESETS:
             raise ConfigError(f"unknown model {self.model!r}; presets: {', '.join(PRESETS)}")
+        if self.graphs and self.optimiser.accumulate > 1:
+            raise ConfigError("graphs take one batch a step; set optimiser.accumulate to 1, or graphs to false")
         if not self.model and not self.init_from:
             raise ConfigError("no `model` and no `init_from`: give a preset's name or weights to start from")
 

@@ -71,7 +71,7 @@ class GpuClips:
         weights: Sequence[float] | None = None,
         recipe: Recipe | None = None,
         device: torch.device | str = "cuda",
-        pixels_at_once: int = 16_000_000,
+        pixels_at_once: int = 32_000_000,
     ) -> None:
         self.pages, self.contents = build(stills, videos, short_side=short_side, device=device, weights=weights)
         self.video_share, self.recipe = video_share, recipe or Recipe()

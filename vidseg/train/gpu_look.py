@@ -111,7 +111,7 @@ def _on_some(image: Tensor, chosen: np.ndarray, change: Callable[[Tensor, np.nda
     rows = np.flatnonzero(chosen)
     if len(rows) == 0:
         return image
-    picked = torch.from_numpy(rows).to(image.device)
+    picked = torch.from_numpy(rows).to(image.device, non_blocking=True)
     return image.index_copy(0, picked, change(image[picked], rows))
 
 
@@ -127,7 +127,7 @@ def _blur(image: Tensor, kernels: Tensor) -> Tensor:
 def _compress(image: Tensor, coarseness: Tensor) -> Tensor:
     """(N, T, H, W, 3) with the cosine coefficients of 8x8 blocks rounded, high frequencies and colour more coarsely."""
     clips, frames, height, width, _ = image.shape
-    tones = image @ image.new_tensor([[0.299, -0.169, 0.5], [0.587, -0.331, -0.419], [0.114, 0.5, -0.081]])
+    tones = image @ _like(image, [[0.299, -0.169, 0.5], [0.587, -0.331, -0.419], [0.114, 0.5, -0.081]])
     rows, columns = -height % 8, -width % 8
     planes = F.pad(tones.permute(0, 1, 4, 2, 3).flatten(0, 2)[None], (0, columns, 0, rows), mode="replicate")[0]
     blocks = planes.view(clips, frames, 3, (height + rows) // 8, 8, (width + columns) // 8, 8).transpose(4, 5)
@@ -135,9 +135,14 @@ def _compress(image: Tensor, coarseness: Tensor) -> Tensor:
     basis = torch.cos((2 * order + 1) * order[:, None] * torch.pi / 16) / 2
     basis[0] /= 2**0.5
     step = (1 + 0.5 * (order + order[:, None])) * coarseness[:, None, None]
-    step = step[:, None] * image.new_tensor([1.0, 2.0, 2.0])[:, None, None]
+    step = step[:, None] * _like(image, [1.0, 2.0, 2.0])[:, None, None]
     step = step[:, None, :, None, None]
     coded = ((basis @ blocks @ basis.T) / step).round() * step
     plain = (basis.T @ coded @ basis).transpose(4, 5).reshape(clips, frames, 3, height + rows, width + columns)
     plain = plain[..., :height, :width].permute(0, 1, 3, 4, 2)
-    return plain @ image.new_tensor([[1.0, 1.0, 1.0], [0.0, -0.344, 1.772], [1.402, -0.714, 0.0]])
+    return plain @ _like(image, [[1.0, 1.0, 1.0], [0.0, -0.344, 1.772], [1.402, -0.714, 0.0]])
+
+
+def _like(image: Tensor, numbers: list) -> Tensor:
+    """Constants beside `image`, sent without making the host wait for the device."""
+    return torch.tensor(numbers, dtype=image.dtype).to(image.device, non_blocking=True)

@@ -21,13 +21,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from vidseg.memory import Memory, MemoryBank, memory_tokens
-from vidseg.model.positions import rotary_table, sine_grid
+from vidseg.model.positions import constants, rotary_table, sine_grid
 from vidseg.model.sam2 import Decoded, ImageFeatures, Sam2
 from vidseg.tracker import limits_of
 from vidseg.train import user
 from vidseg.train.losses import LossConfig, Sums, Target, frame_sums, no_sums
 from vidseg.train.user import KINDS, PromptConfig
 
+_GOLDEN = (5**0.5 - 1) / 2
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pixels in 0..1, as SAM 2's images are normalised."""
 
@@ -74,9 +75,8 @@ class StepConfig:
 
 
 def forget_positions() -> None:
-    """Drop the position tables that are kept between frames: those made while tracking (in inference mode) or while
-    pretending (`footprint`) are of no use to a backward pass.
-    """
+    """Drop the tables that are kept between frames: those made while pretending (`footprint`) are no real ones."""
+    constants.cache_clear()
     sine_grid.cache_clear()
     rotary_table.cache_clear()
 
@@ -112,6 +112,7 @@ def make_batch(
     number: int,
     first: int = 0,
     device: torch.device | str = "cpu",
+    alike: bool = False,
 ) -> Batch:
     """Bring clips to `device` and draw what the simulated user will do.
 
@@ -123,12 +124,13 @@ def make_batch(
         seed, number: of the run and of this batch; the draws depend on them and on each clip's place alone.
         first: place of the first clip in the whole batch, where several processes share one.
         device: where the tensors go.
+        alike: every batch has the same kinds of prompts in the same places, so that all its shapes are the same.
     """
     exists = clips["exists"]
     count, objects = exists.shape
     there = exists if isinstance(exists, np.ndarray) else np.ones((count, objects), dtype=bool)
     clip, slot = np.nonzero(there)
-    draws = _draw(prompts, seed, number, range(first, first + count), clips["images"].shape[1], objects)
+    draws = _draw(prompts, seed, number, range(first, first + count), clips["images"].shape[1], objects, alike)
 
     def put(values: np.ndarray | Tensor) -> Tensor:
         tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
@@ -163,11 +165,15 @@ class _Draws(NamedTuple):
     uniform: np.ndarray
 
 
-def _draw(prompts: PromptConfig, seed: int, number: int, places: range, frames: int, objects: int) -> _Draws:
-    together = np.random.default_rng([seed, number, 2**31]).random(2)
+def _draw(
+    prompts: PromptConfig, seed: int, number: int, places: range, frames: int, objects: int, alike: bool = False
+) -> _Draws:
+    together = np.random.default_rng([seed, number, 2**31]).random(3)
     correct = 1 + int(together[1] * (frames - 1)) if frames > 1 and together[0] < prompts.correct else 0
     own = [np.random.default_rng([seed, number, place, 2**31 + 1]) for place in places]
-    kinds = user.choose_kinds(prompts, np.array([rng.random() for rng in own]))
+    # Steps of the golden ratio spread the kinds evenly: every batch has nearly the same number of each, so a GPU sees
+    # few different shapes.
+    kinds = user.choose_kinds(prompts, ((0 if alike else together[2]) + _GOLDEN * np.array(places)) % 1)
     uniform = np.stack([rng.random((objects, frames, user.DRAWS), dtype=np.float32) for rng in own])
     return _Draws(kinds, correct, uniform)
 
@@ -222,8 +228,7 @@ def fit_input(model: Sam2, batch: Batch) -> Batch:
 
 def normalise(images: Tensor) -> Tensor:
     """(B,3,H,W) uint8 -> float32 with ImageNet's mean and deviation, `channels_last`."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
+    mean, std = (constants(numbers, device=images.device).view(1, 3, 1, 1) for numbers in (MEAN, STD))
     return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
@@ -277,7 +282,8 @@ def first_frame(
             decoded = model.decode(
                 plain, here.high_res, points=points.points, labels=points.labels, multimask=kind == "click"
             )
-            total = total.plus(judged(decoded, target_of(batch, 0, losses, rows), losses, spread=losses.spread_click))
+            target = target_of(model, batch, 0, losses, rows)
+            total = total.plus(judged(decoded, target, losses, spread=losses.spread_click))
             decoded = _told(decoded, chosen, numbers[:, user.DRAWS - 1] < prompts.truth)
         order.append(rows)
         parts.append(decoded)
@@ -294,7 +300,7 @@ def followed_frame(
     tokens = memory_tokens(model, bank, t, limits=limits_of(model))
     conditioned = model.attend(frame.vision, frame.position, tokens)
     decoded = model.decode(conditioned, frame.high_res, multimask=model.config.track_candidates)
-    return decoded, conditioned, judged(decoded, target_of(batch, t, losses), losses, spread=losses.spread)
+    return decoded, conditioned, judged(decoded, target_of(model, batch, t, losses), losses, spread=losses.spread)
 
 
 def corrected_frame(
@@ -316,7 +322,7 @@ def corrected_frame(
     )
     return (
         decoded,
-        judged(decoded, target_of(batch, t, losses), losses, spread=losses.spread),
+        judged(decoded, target_of(model, batch, t, losses), losses, spread=losses.spread),
         user.Points(points.points, labels),
     )
 
@@ -327,15 +333,16 @@ def remembered(model: Sam2, frame: ImageFeatures, decoded: Decoded, t: int, *, b
     return Memory(t, features, decoded.pointer)
 
 
-def target_of(batch: Batch, t: int, losses: LossConfig, rows: Tensor | None = None) -> Target:
-    """What frame `t` should give for all rows, or for `rows`; masks averaged over the decoder's 4x4 cells."""
+def target_of(model: Sam2, batch: Batch, t: int, losses: LossConfig, rows: Tensor | None = None) -> Target:
+    """What frame `t` should give for all rows, or for `rows`; masks averaged over the decoder's cells."""
     masks, known, clip = batch.masks[:, t], batch.known[:, t], batch.clip
     if rows is not None:
         masks, known, clip = masks[rows], known[rows], clip[rows]
     counts = (~batch.ignore[:, t]).float()[:, None]
     mask = masks.float()[:, None]
     if not losses.full_size:
-        counts, mask = F.avg_pool2d(counts, 4), F.avg_pool2d(mask, 4)
+        cell = model.config.stride // 4
+        counts, mask = F.avg_pool2d(counts, cell), F.avg_pool2d(mask, cell)
     present = known & masks.flatten(1).any(dim=1)
     return Target(mask[:, 0], counts[:, 0].index_select(0, clip), known.float(), present.float())
 

@@ -22,9 +22,10 @@ from vidseg.train import distributed
 from vidseg.train.config import StageConfig, TrainConfig
 from vidseg.train.data import Clips
 from vidseg.train.distributed import Place
+from vidseg.train.graphs import Graphs
 from vidseg.train.initial import start_local
 from vidseg.train.losses import Sums, means, total
-from vidseg.train.model_step import forget_positions, make_batch, precision, run_batch
+from vidseg.train.model_step import Batch, forget_positions, make_batch, precision, run_batch
 from vidseg.train.schedule import Average, factor_at, freeze, make_optimiser, set_rate
 from vidseg.weights import load_model
 
@@ -39,6 +40,7 @@ class Run:
     model: Sam2
     optimiser: torch.optim.AdamW
     average: Average | None
+    graphs: Graphs | None = None
     step: int = 0
     best: float = -math.inf
 
@@ -79,6 +81,7 @@ def choose_device(config: TrainConfig, place: Place) -> torch.device:
             raise ConfigError(f"device is {config.device!r} and torch sees no GPU; use cpu or auto")
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it prepares anew for every shape that it meets
         return torch.device("cuda", place.local) if name == "cuda" else torch.device(name)
     return torch.device(name)
 
@@ -128,16 +131,21 @@ def step(run: Run, config: TrainConfig, stage: StageConfig, batches: Iterator[Cl
         number = run.step * optimiser.accumulate + micro
         clips = next(batches)
         first = place.rank * len(clips["exists"])
-        batch = make_batch(clips, config.prompts, seed=config.seed, number=number, first=first, device=device)
-        with precision(device, arithmetic(config, device)):
-            sums, _ = run_batch(run.model, batch, config.losses, config.prompts, config.step)
-        counts = Sums(*distributed.summed(torch.stack(sums)).unbind())
-        loss = total(means(sums, counts), config.losses) / optimiser.accumulate
-        loss.backward()
-        parts = means(counts)
-        stats[0] += total(parts, config.losses) / optimiser.accumulate
-        for i, name in enumerate(("focal", "dice", "iou", "score", "overlap")):
-            stats[1 + i] += parts[name] / optimiser.accumulate
+        batch = make_batch(
+            clips,
+            config.prompts,
+            seed=config.seed,
+            number=number,
+            first=first,
+            device=device,
+            alike=config.graphs,
+        )
+        if config.graphs:
+            if run.graphs is None or not run.graphs.fits(batch):
+                run.graphs = Graphs(lambda batch: gradients(run.model, config, batch), run.model.parameters())
+            stats[:6] = run.graphs(batch)
+        else:
+            stats[:6] += gradients(run.model, config, batch) / optimiser.accumulate
     distributed.sum_gradients(run.model.parameters())
     norm = torch.nn.utils.clip_grad_norm_(
         [p for p in run.model.parameters() if p.grad is not None], optimiser.clip or math.inf
@@ -151,6 +159,18 @@ def step(run: Run, config: TrainConfig, stage: StageConfig, batches: Iterator[Cl
     run.step += 1
     stats[6], stats[7] = torch.nan_to_num(norm, posinf=0.0), bad
     return torch.nan_to_num(stats)
+
+
+def gradients(model: Sam2, config: TrainConfig, batch: Batch) -> Tensor:
+    """Add the gradients of `batch` to those of the parameters; returns the first six numbers of `PARTS`."""
+    device = batch.images.device
+    with precision(device, arithmetic(config, device)):
+        sums, _ = run_batch(model, batch, config.losses, config.prompts, config.step)
+    counts = Sums(*distributed.summed(torch.stack(sums)).unbind())
+    loss = total(means(sums, counts), config.losses) / config.optimiser.accumulate
+    loss.backward()
+    parts = means(counts)
+    return torch.stack([total(parts, config.losses), *(parts[name] for name in PARTS[1:6])]).detach()
 
 
 def arithmetic(config: TrainConfig, device: torch.device) -> torch.dtype | None:

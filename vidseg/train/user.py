@@ -87,11 +87,11 @@ def box(masks: Tensor, uniform: Tensor, *, jitter: float) -> Points:
     corners = bounds(masks)
     size = (corners[:, 2:] - corners[:, :2]).repeat(1, 2)
     off = (2 * uniform[:, :4] - 1) * (jitter * size).clamp(max=20)
-    edges = corners.new_tensor([width, height, width, height])
-    corners = torch.minimum((corners + off).clamp(min=0), edges)
-    labels = torch.tensor([CORNER, CORNER_END], dtype=torch.int32, device=masks.device).repeat(len(masks), 1)
+    x, y = (corners + off).view(-1, 2, 2).unbind(-1)
+    points = torch.stack([x.clamp(0, width), y.clamp(0, height)], dim=-1)
+    labels = torch.arange(CORNER, CORNER_END + 1, dtype=torch.int32, device=masks.device).repeat(len(masks), 1)
     empty = ~masks.any(dim=2).any(dim=1)
-    return Points(corners.view(-1, 2, 2), labels.masked_fill(empty[:, None], PAD))
+    return Points(points, labels.masked_fill(empty[:, None], PAD))
 
 
 def bounds(masks: Tensor) -> Tensor:
