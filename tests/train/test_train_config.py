@@ -27,7 +27,7 @@ def test_shipped_config_loads_and_is_short(path):
 
 
 def test_the_examples_named_in_the_docs_exist():
-    assert {"nano-stills", "nano-mixed", "overfit", "finetune"} <= {path.stem for path in FILES}
+    assert {"nano", "nano-cpu", "overfit", "finetune"} <= {path.stem for path in FILES}
 
 
 def test_stage_is_found_by_step():
