@@ -10,6 +10,7 @@ from golden import seeded_model
 import vidseg
 from vidseg import Box, Click, Frame, Limits, Prompt, Setting, TrackerState, step, track
 from vidseg.errors import PromptError, VideoError, VidsegError
+from vidseg.model import PRESETS, Sam2
 from vidseg.tracker import limits_of, prime, sweep
 
 SIZE = (60, 100)
@@ -240,6 +241,14 @@ def test_memory_is_rounded_to_bfloat16_and_bounded(model, clip):
     assert bank.recent[0].features.dtype == torch.bfloat16
     assert (len(bank.prompted), len(bank.recent), len(bank.pointers)) == (1, 6, 9)
     assert limits_of(model) == Limits()
+
+
+def test_a_model_with_few_time_codes_sees_as_many_memories_as_it_has(clip):
+    torch.manual_seed(0)
+    short = Sam2(replace(PRESETS["tiny-test"], num_maskmem=3)).eval()
+    state, results = run(short, clip, [click()], setting=Setting())
+    assert len(results) == len(clip)
+    assert [memory.frame for memory in state.tracks[0].bank.recent] == [10, 11]
 
 
 def test_results_convert_to_supervision(model, clip):

@@ -49,7 +49,9 @@ _FED_BACK = 32.0  # logits given back to the decoder are clamped to this, as in 
 
 
 class Setting(NamedTuple):
-    """How to track: `limits` of memory, `exclusive` objects that may not overlap, `reverse` in time."""
+    """How to track: `limits` of memory (what exceeds the model's own is cut), `exclusive` objects that may not overlap,
+    `reverse` in time.
+    """
 
     limits: Limits = Limits()
     exclusive: bool = False
@@ -102,6 +104,8 @@ def advance(
     primed: bool = False,
 ) -> tuple[TrackerState, TrackResult]:
     """`step` for callers who encoded the frame themselves; `primed` prompts stand alone and see no memory."""
+    recent = min(setting.limits.recent, limits_of(model).recent)
+    setting = setting._replace(limits=replace(setting.limits, recent=recent))
     prompted = {p.object: p for p in prompts}
     alone = {i for i, p in prompted.items() if primed or p.mask is not None}
     waiting = [t for t in state.tracks if t.frame != frame.index and t.id not in alone]
