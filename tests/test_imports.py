@@ -27,7 +27,7 @@ CLOSED = {
     "errors": set(),
     "masks": {"types", "errors"},
     "video": {"types", "errors", "masks"},
-    "model": {"types", "errors"},
+    "model": {"types", "errors", "processor"},
 }
 # Imported inside functions only, so that nobody pays for what is not used or needs what is not installed.
 LAZY = {

@@ -394,20 +394,21 @@ def cpu(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "native"),
+    ("cpuinfo", "native", "fused"),
     [
-        (AVX2_ONLY, False),
-        (AVX512_ONLY, False),
-        (ZEN4, True),
-        (SAPPHIRE_RAPIDS, True),
-        (GRAVITON3, True),
-        (GRAVITON2, False),
-        ("", False),
+        (AVX2_ONLY, False, True),
+        (AVX512_ONLY, False, True),
+        (ZEN4, True, False),
+        (SAPPHIRE_RAPIDS, True, True),
+        (GRAVITON3, True, False),
+        (GRAVITON2, False, True),
+        ("", False, True),
     ],
 )
-def test_the_processor_is_asked_for_bfloat16(cpuinfo, native, cpu):
+def test_the_processor_is_asked_for_bfloat16(cpuinfo, native, fused, cpu):
     cpu(cpuinfo)
     assert processor.computes_bfloat16() is native
+    assert processor.fuses_bfloat16.__wrapped__() is fused
 
 
 def test_without_cpuinfo_the_answer_is_no(monkeypatch, tmp_path):

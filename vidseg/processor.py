@@ -6,6 +6,7 @@ product takes hundreds of times longer than in float32. So the processor is aske
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import torch
@@ -37,6 +38,16 @@ def computes_bfloat16() -> bool:
     far from the best there, bfloat16 may be.
     """
     return bool(_BFLOAT16_FLAGS & cpu_flags())
+
+
+@functools.cache
+def fuses_bfloat16() -> bool:
+    """Whether torch's fused attention is worth having in bfloat16 on this CPU.
+
+    With AMX it multiplies bfloat16 as such. With other bfloat16 instructions it takes the time of float32, while plain
+    products take half. Without any, everything is slow, and the fused kernel the least.
+    """
+    return "amx_bf16" in cpu_flags() or not computes_bfloat16()
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:

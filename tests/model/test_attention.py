@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vidseg.model import attention
 from vidseg.model.attention import Attention, RotaryAttention, weighted_values
 from vidseg.model.positions import rotary_table, rotate, sine_grid, sine_time
 
@@ -14,6 +15,21 @@ def test_narrow_values_give_the_plain_result_however_they_are_computed(keys):
     plain = (q @ k.transpose(-1, -2) / 32**0.5).softmax(-1) @ v
     with torch.no_grad():
         torch.testing.assert_close(weighted_values(q, k, v), plain, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1, 700, 9000), (2, 1, 300, 8200), (50, 2, 16, 16), (25, 4, 49, 196)])
+def test_bfloat16_gives_the_plain_result_on_either_kind_of_processor(shape, fused, monkeypatch):
+    monkeypatch.setattr(attention, "fuses_bfloat16", lambda: fused)
+    monkeypatch.setattr(attention, "_TILE", 256)
+    batch, heads, queries, keys = shape
+    q, k = (1.5 * torch.randn(batch, heads, n, 32).bfloat16() for n in (queries, keys))
+    v = torch.randn(batch, heads, keys, 8).bfloat16()
+    plain = (q.float() @ k.float().transpose(-1, -2) / 32**0.5).softmax(-1) @ v.float()
+    with torch.no_grad():
+        error = weighted_values(q, k, v).float() - plain
+    assert error.std() < 0.03 * plain.std()
+    assert error.abs().max() < 0.5 * plain.std()
 
 
 def test_values_averaged_before_their_projection_give_the_same_numbers():
