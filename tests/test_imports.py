@@ -15,6 +15,7 @@ LEVELS = (
     ("masks", "config", "processor", "prompt_check", "registry", "worker"),
     ("video", "model", "downloads", "prompts", "stopwatch", "tracks"),
     ("checkpoint", "memory", "picture", "postprocess", "scene", "state"),
+    ("encode_ahead",),
     ("tracker", "result", "image", "automatic", "weights"),
     ("train", "evaluate", "annotate", "batch", "bench", "job", "run_folder", "run", "image_files"),
     ("cli", "__init__", "__main__"),

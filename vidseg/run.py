@@ -1,8 +1,8 @@
 """A tracking run from source to files: decode, track, write, survive being stopped. What `vidseg track` does.
 
-Three threads: frames are decoded ahead, the caller's thread runs the model, a worker writes masks, journal and overlay.
-Both queues are bounded and nothing is kept of a frame once it is written, so memory does not grow with the video. No
-pixel belongs to two objects: the larger logit wins.
+Three threads or four: frames are decoded ahead and, where that pays, encoded ahead; the caller's thread tracks; a worker
+writes masks, journal and overlay. All queues are bounded and nothing is kept of a frame once it is written, so memory
+does not grow with the video. No pixel belongs to two objects: the larger logit wins.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from functools import partial
 import numpy as np
 import torch
 
+from vidseg.encode_ahead import Encoded, encoded
 from vidseg.errors import ConfigError, VideoError, VidsegError
 from vidseg.job import Job, Sweep, check_job, describe, plan
 from vidseg.masks import palette
-from vidseg.model import Sam2
-from vidseg.picture import prepare
+from vidseg.model import ImageFeatures, Sam2
 from vidseg.run_folder import Checkpoint, RunFolder
 from vidseg.stopwatch import Stopwatch, peak_memory_mb
 from vidseg.tracker import Setting, TrackerState, TrackResult, advance, limits_of, prime
@@ -210,15 +210,14 @@ class _Run:
             state = prime(self.model, self.video, given, limits=setting.limits) if several else TrackerState()
         frames = self.video.frames(todo.start, todo.stop, reverse=todo.reverse, on_error=self._lose)
         saved, reached = time.monotonic(), None
-        with Worker() as worker, closing(_ahead(self.watch.each(frames))) as ahead:
+        decoded = _ahead(self.watch.each(frames))
+        with Worker() as worker, closing(encoded(self.model, decoded, skip=todo.is_blank)) as ahead:
             try:
-                for index, frame in self._numbered(todo, ahead):
+                for index, frame, features in self._numbered(todo, ahead):
                     result = None
-                    if frame is not None and not todo.is_blank(index):
+                    if frame is not None and features is not None:
                         here = [prompt for prompt in given if prompt.frame == index]
                         with self.watch.time("model"):
-                            with torch.inference_mode():
-                                features = self.model.encode_image(prepare(self.model, frame.image))
                             state, result = advance(
                                 self.model, state, frame, here, features=features, setting=setting, primed=primed
                             )
@@ -242,22 +241,24 @@ class _Run:
         if self.notice is not None:
             self.notice(message)
 
-    def _numbered(self, todo: Sweep, frames: Iterator[Frame]) -> Iterator[tuple[int, Frame | None]]:
-        """Yield every frame of a sweep with its number; None where it could not be decoded.
+    def _numbered(
+        self, todo: Sweep, frames: Iterator[Encoded]
+    ) -> Iterator[tuple[int, Frame | None, ImageFeatures | None]]:
+        """Yield every frame of a sweep with its number and features; None where it could not be decoded.
 
         Raises VideoError if that frame has a prompt.
         """
         prompted = {prompt.frame for prompt in self.job.prompts}
         step = -1 if todo.reverse else 1
         due = todo.order()[0] if todo.stop is not None and todo.order() else todo.start
-        for frame in _and_then(frames, todo, known_length=self.video.known_length):
-            end = frame if isinstance(frame, int) else frame.index
+        for item in _and_then(frames, todo, known_length=self.video.known_length):
+            end = item if isinstance(item, int) else item.frame.index
             for index in range(due, end, step):
                 if index in prompted:
                     raise self._unusable(index)
-                yield index, None
-            if isinstance(frame, Frame):
-                yield end, frame
+                yield index, None, None
+            if not isinstance(item, int):
+                yield end, item.frame, item.features
             due = end + step
 
     def _unusable(self, frame: int) -> VideoError:
@@ -326,7 +327,7 @@ def _ahead(frames: Iterable[Frame]) -> Generator[Frame, None, None]:
     yield from read_ahead(frames)
 
 
-def _and_then(frames: Iterator[Frame], todo: Sweep, *, known_length: bool) -> Iterator[Frame | int]:
+def _and_then(frames: Iterator[Encoded], todo: Sweep, *, known_length: bool) -> Iterator[Encoded | int]:
     """Yield the frames, and then, where the end of the video is known, the number after the last one of the sweep."""
     yield from frames
     if known_length and todo.stop is not None:

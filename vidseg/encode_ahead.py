@@ -1,0 +1,58 @@
+"""Frames with their features, encoded ahead of the tracker: what a frame looks like does not depend on the past.
+
+The decision to know: on a CPU a small network spends as much time waiting for its own threads as computing. So the
+next frame is encoded in a thread of its own, on a share of the cores, while this one is tracked on the others. Large
+networks keep all cores busy by themselves, and a GPU computes in order anyway: there a frame is encoded in its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+
+from vidseg.model import ImageFeatures, Sam2
+from vidseg.picture import prepare
+from vidseg.types import Frame
+from vidseg.video import read_ahead
+
+__all__ = ["Encoded", "encoded"]
+
+_SMALL = 512  # pixels of the input's long side up to which a network counts as small
+
+
+class Encoded(NamedTuple):
+    """A frame and its features, None where they are not wanted."""
+
+    frame: Frame
+    features: ImageFeatures | None
+
+
+def encoded(
+    model: Sam2, frames: Iterable[Frame], *, skip: Callable[[int], bool] = lambda index: False
+) -> Generator[Encoded, None, None]:
+    """Yield `frames` with their features, those whose index is to `skip` without; close it to stop the threads."""
+    threads = torch.get_num_threads()
+    if model.device.type != "cpu" or model.config.image_size > _SMALL or threads < 2:
+        yield from _each(model, frames, skip)
+        return
+    torch.set_num_threads(threads - threads // 2)
+    try:
+        yield from read_ahead(_each(model, frames, skip, threads=threads // 2), depth=1)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _each(
+    model: Sam2, frames: Iterable[Frame], skip: Callable[[int], bool], *, threads: int | None = None
+) -> Iterator[Encoded]:
+    if threads is not None:
+        torch.set_num_threads(threads)  # of the thread that this runs in
+    for frame in frames:
+        if skip(frame.index):
+            yield Encoded(frame, None)
+            continue
+        with torch.inference_mode():
+            features = model.encode_image(prepare(model, frame.image))
+        yield Encoded(frame, features)
