@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from vidseg.cli import main
@@ -74,6 +76,24 @@ def test_preview_draws_sheets_and_does_not_train(config, tmp_path, capsys):
     assert main(["train", config, "--out", str(tmp_path / "run"), "--preview"]) == 0
     assert "source-1-scenes-stage-1.jpg" in capsys.readouterr().out
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_check_lists_what_cannot_be_used(config, tmp_path, capsys):
+    (tmp_path / "data" / "nothing").mkdir(parents=True)
+    for name in ("good", "bad"):
+        cv2.imwrite(str(tmp_path / "data" / f"{name}.jpg"), np.zeros((60, 80, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / "data" / f"{name}.png"), np.ones((60, 80), np.uint8))
+    (tmp_path / "data" / "bad.png").write_bytes(b"no mask")
+    stills = ["--data-root", str(tmp_path), "--set", "sources=[{kind: stills, paths: [data]}]"]
+    assert main(["train", config, "--check", *stills]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        f"{tmp_path / 'data' / 'nothing'}: an empty folder",
+        f"{tmp_path / 'data' / 'bad.jpg'}: cannot be decoded as a mask",
+    ]
+    assert told.err == "2 items cannot be used and are skipped\n"
+    assert main(["train", config, "--check"]) == 0
+    assert capsys.readouterr().err == "all data can be used\n"
 
 
 def test_footprint_names_every_stage(config, tmp_path, capsys):

@@ -11,8 +11,8 @@ import torch
 
 from vidseg.errors import ConfigError, DataError
 from vidseg.train.clip import stack
-from vidseg.train.config import SourceConfig, StageConfig, TrainConfig
-from vidseg.train.data import build_source, fixed_clips, gpu_source, stage_batches, subset_clips
+from vidseg.train.config import HeldOutConfig, SourceConfig, StageConfig, TrainConfig
+from vidseg.train.data import build_source, check_sources, fixed_clips, gpu_source, stage_batches, subset_clips
 from vidseg.train.sources import Mixture, Scenes, Stills, VideoFolders
 
 STAGE = StageConfig(2, (64, 64), 2, 2, 1)
@@ -100,3 +100,16 @@ def test_clips_on_the_device_have_the_layout_of_stacked_ones(root):
     }
     with pytest.raises(ConfigError, match="clips_on_gpu takes stills and videos only"):
         gpu_source(CONFIG, STAGE, torch.device("cpu"))
+
+
+def test_a_check_names_what_cannot_be_used_in_any_source(root, tmp_path):
+    for place in ("stills", "held-out"):
+        (tmp_path / place).mkdir()
+        for name in ("good", "bad"):
+            for suffix in ("jpg", "png"):
+                (tmp_path / place / f"{name}.{suffix}").write_bytes((root / f"stills/a.{suffix}").read_bytes())
+        (tmp_path / place / "bad.jpg").write_bytes(b"no picture")
+    kept = HeldOutConfig(every=1, sources=(SourceConfig("stills", ("held-out",)),))
+    sources = (SourceConfig("stills", ("stills",)), SourceConfig("scenes"))
+    found = check_sources(replace(CONFIG, data_root=str(tmp_path), sources=sources, held_out=kept))
+    assert [skip.path for skip in found] == [str(tmp_path / place / "bad.jpg") for place in ("stills", "held-out")]

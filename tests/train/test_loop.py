@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -183,6 +185,26 @@ def test_accumulated_batches_are_averaged():
         )
     assert stats[0].item() == pytest.approx((losses[0] + losses[1]).item() / 2, rel=1e-5)
     assert run.step == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_that_is_left_out_is_told_and_listed(tmp_path, workers):
+    (tmp_path / "data").mkdir()
+    for name in ("good", "small", "broken"):
+        cv2.imwrite(str(tmp_path / "data" / f"{name}.jpg"), np.full((80, 100, 3), 90, np.uint8))
+        cv2.imwrite(str(tmp_path / "data" / f"{name}.png"), np.pad(np.ones((40, 40), np.uint8), ((20, 20), (30, 30))))
+    (tmp_path / "data" / "broken.jpg").write_bytes(b"no picture")
+    cv2.imwrite(str(tmp_path / "data" / "small.png"), np.ones((5, 5), np.uint8))
+    stills = SourceConfig("stills", ("data",))
+    config = replace(CONFIG, sources=(stills,), data_root=str(tmp_path), stages=CONFIG.stages[:1], workers=workers)
+    news = "; ".join(report.news for report in run_to(tmp_path / "run", config=config))
+    lines = (tmp_path / "run" / "skipped.txt").read_text().splitlines()
+    assert sorted(lines) == [
+        f"{tmp_path / 'data' / 'broken.jpg'}: cannot be decoded as an image",
+        f"{tmp_path / 'data' / 'small.jpg'}: image is 100x80 and mask 5x5, expected equal sizes",
+    ]
+    assert "cannot be decoded as an image" in news and "expected equal sizes" in news
+    assert news.count("broken.jpg") == 1
 
 
 def test_subset_of_clips_is_learned_and_j_is_kept(tmp_path):

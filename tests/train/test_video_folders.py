@@ -110,6 +110,23 @@ def test_sequences_that_cannot_be_used_are_named(tmp_path):
     }
 
 
+def test_empty_folders_and_masks_without_a_picture_are_named(tmp_path):
+    LAYOUTS["davis"](tmp_path)
+    LAYOUTS["plain"](tmp_path)
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "set/sequence/00001.webp").unlink()
+    tree = tmp_path / "Annotations/480p/gone"
+    write_video(tmp_path / "JPEGImages/480p/gone", tree)
+    for path in (tmp_path / "JPEGImages/480p/gone").iterdir():
+        path.unlink()
+    assert {(Path(skip.path).name, skip.reason) for skip in VideoFolders(tmp_path).report()} == {
+        ("nothing", "an empty folder"),
+        ("gone", "an empty folder"),
+        ("gone", "masks without pictures"),
+        ("00001.png", "mask without a picture"),
+    }
+
+
 def test_broken_frames_are_skipped_and_named(tmp_path):
     LAYOUTS["plain"](tmp_path)
     (tmp_path / "set/sequence/00002.webp").write_bytes(b"no picture")
@@ -130,7 +147,7 @@ def test_a_sequence_whose_masks_are_all_empty_is_refused_when_used(tmp_path):
 
 
 def test_a_folder_without_video_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no sequence with masks below"):
+    with pytest.raises(DataError, match=r"no sequence with masks below .*; skipped 1 item: 1 x an empty folder"):
         VideoFolders(tmp_path)
 
 

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", action="store_true", help="draw the curves of the run so far; do not train")
     parser.add_argument("--footprint", action="store_true", help="print the memory each stage needs; do not train")
     parser.add_argument("--preview", action="store_true", help="draw contact sheets of clips and prompts; do not train")
+    parser.add_argument("--check", action="store_true", help="read all data once and list what is unfit; do not train")
     parser.add_argument("--pack-state", metavar="DIR", help="write the run's checkpoint in pieces below 16 MiB to DIR")
     parser.add_argument("--unpack-state", metavar="DIR", help="start the run's folder from such pieces")
     parser.add_argument("--quiet", action="store_true", help="no progress, only errors")
@@ -45,6 +46,8 @@ def run(args: argparse.Namespace) -> None:
         _pack(folder, Path(args.pack_state))
     elif args.preview:
         _preview(config, folder)
+    elif args.check:
+        _check(config)
     elif args.footprint:
         _footprint(config)
     elif args.plot:
@@ -104,6 +107,16 @@ def _preview(config: Any, folder: Path) -> None:
 
     for path in draw_sheets(config, folder):
         print(path)
+
+
+def _check(config: Any) -> None:
+    """Print a path and a reason for each thing that would be skipped, and how many there are."""
+    from vidseg.train.data import check_sources
+
+    skips = check_sources(config)
+    for skip in skips:
+        print(f"{skip.path}: {skip.reason}")
+    print(f"{len(skips)} items cannot be used and are skipped" if skips else "all data can be used", file=sys.stderr)
 
 
 def _footprint(config: Any) -> None:

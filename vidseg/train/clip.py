@@ -90,7 +90,7 @@ def summary(skips: Sequence[Skip], *, examples: int = 3) -> str:
         paths = [skip.path for skip in skips if skip.reason == reason][:examples]
         more = f" and {count - len(paths)} more" if count > len(paths) else ""
         parts.append(f"{count} x {reason}: {', '.join(paths)}{more}")
-    return f"skipped {len(skips)} items: " + "; ".join(parts)
+    return f"skipped {len(skips)} item{'s' if len(skips) > 1 else ''}: " + "; ".join(parts)
 
 
 def from_labels(images: np.ndarray, labels: np.ndarray, ids: Sequence[int], *, source: str = "") -> Clip:

@@ -7,14 +7,14 @@ import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 
 from vidseg.config import from_dict
 from vidseg.errors import ConfigError, DataError
-from vidseg.train.clip import Clip, Source, stack
+from vidseg.train.clip import Clip, Skip, Source, stack
 from vidseg.train.config import SourceConfig, StageConfig, TrainConfig
 from vidseg.train.gpu_clips import GpuClips
 from vidseg.train.loader import clips as load_clips
@@ -22,6 +22,8 @@ from vidseg.train.sources import Recipe, Scenes, Stills, VideoFolders, mixture
 
 Clips: TypeAlias = Mapping[str, np.ndarray] | Mapping[str, torch.Tensor]
 """A batch as `clip.stack` lays it out, as arrays or already on the device."""
+
+_T = TypeVar("_T")
 
 
 def build_source(sources: Sequence[SourceConfig], root: str | Path) -> Source:
@@ -32,6 +34,20 @@ def build_source(sources: Sequence[SourceConfig], root: str | Path) -> Source:
         DataError: a path that matches nothing, or data that cannot be used.
     """
     return mixture([_source(config, Path(root)) for config in sources], [config.weight for config in sources])
+
+
+def check_sources(config: TrainConfig) -> tuple[Skip, ...]:
+    """Read everything once, held-out data too; returns what cannot be used, each path once.
+
+    Raises:
+        DataError: a path that matches nothing, or a source of which nothing can be used.
+    """
+    found: dict[str, Skip] = {}
+    for one in (*config.sources, *config.held_out.sources):
+        source = _source(one, Path(config.data_root))
+        skips = source.report() if isinstance(source, Scenes) else source.check()
+        found |= {skip.path: skip for skip in skips}
+    return tuple(found.values())
 
 
 def stage_batches(
@@ -110,7 +126,7 @@ def _repeated(config: TrainConfig, source: Source, start: int, seed: int) -> Ite
         number += 1
 
 
-def _source(config: SourceConfig, root: Path) -> Source:
+def _source(config: SourceConfig, root: Path) -> Stills | VideoFolders | Scenes:
     paths = [path for pattern in config.paths for path in _matching(root, pattern)]
     if config.kind == "stills":
         return _made(Stills, (paths,), config, recipe=_recipe(config))
@@ -124,7 +140,7 @@ def _recipe(config: SourceConfig) -> Recipe | None:
     return None if values is None else from_dict(Recipe, values, where="recipe")
 
 
-def _made(make: Callable[..., Source], first: tuple[Any, ...], config: SourceConfig, **more: Any) -> Source:
+def _made(make: Callable[..., _T], first: tuple[Any, ...], config: SourceConfig, **more: Any) -> _T:
     """`make` with the settings of the config, each checked to be one of its arguments."""
     known = [name for name, p in inspect.signature(make).parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY]
     for key in config.settings:

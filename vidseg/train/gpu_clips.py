@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidseg.train.clip import IGNORE, min_area_px
+from vidseg.train.clip import IGNORE, Skip, min_area_px
 from vidseg.train.gpu_atlas import BARE, FINE, Pages, build
 from vidseg.train.gpu_look import apply_look, random_looks
 from vidseg.train.gpu_plan import HOLE, Plan, make_plan
@@ -73,10 +73,15 @@ class GpuClips:
         device: torch.device | str = "cuda",
         pixels_at_once: int = 32_000_000,
     ) -> None:
+        self.sources: tuple[Stills | VideoFolders, ...] = (*stills, *videos)
         self.pages, self.contents = build(stills, videos, short_side=short_side, device=device, weights=weights)
         self.video_share, self.recipe = video_share, recipe or Recipe()
         self.device = torch.device(device)
         self.pixels_at_once = pixels_at_once
+
+    def report(self) -> tuple[Skip, ...]:
+        """What was left out when the pictures were read."""
+        return tuple(skip for source in self.sources for skip in source.report())
 
     @torch.no_grad()
     def batch(self, number: int, *, seed: int, batch: int, frames: int, size: tuple[int, int], objects: int) -> Batch:

@@ -1,13 +1,13 @@
 """A run's folder: what is written there, and when.
 
 `config.yaml` (every setting), `checkpoint.pt`, `metrics.csv`, `held_out.csv`, `pictures/`, `last.safetensors` and
-`best.safetensors` (averaged weights, for `load_model`).
+`best.safetensors` (averaged weights, for `load_model`), `skipped.txt` (data that was left out).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vidseg.train import checkpoint
-from vidseg.train.clip import Clip
+from vidseg.train.clip import Clip, Skip, summary
 from vidseg.train.config import StageConfig, TrainConfig
 from vidseg.train.distributed import Place
 from vidseg.train.held_out import follow, mean_overlap, picture
@@ -41,9 +41,10 @@ class Keeper:
         self.saved = self.logged = time.monotonic()
         self.stats: list[Tensor] = []
         self.clips = 0
+        self.skipped = 0
 
-    def after(self, run: Run, stage: StageConfig, stats: Tensor) -> Report:
-        """Do what is due after a step that gave the numbers `stats`."""
+    def after(self, run: Run, stage: StageConfig, stats: Tensor, skips: Sequence[Skip] = ()) -> Report:
+        """Do what is due after a step that gave the numbers `stats`; `skips` is all the data left out so far."""
         if self.place.rank:
             return Report(run.step)
         config = self.config
@@ -53,6 +54,8 @@ class Keeper:
         metrics, news = None, []
         if run.step % config.log_every == 0 or last:
             metrics = self._log(run)
+        if len(skips) > self.skipped and (metrics or not self.skipped):
+            news.append(self._name(skips))
         if config.held_out.every and (run.step % config.held_out.every == 0 or last):
             news.append(self._look(run))
         if config.pictures_every and self.watched and (run.step % config.pictures_every == 0 or last):
@@ -77,6 +80,12 @@ class Keeper:
         append_row(self.folder / "metrics.csv", metrics)
         self.stats, self.clips, self.logged = [], 0, now
         return metrics
+
+    def _name(self, skips: Sequence[Skip]) -> str:
+        """List all `skips` in a file; returns those not told yet in words."""
+        told, self.skipped = self.skipped, len(skips)
+        write_skipped(skips, self.folder)
+        return summary(skips[told:])
 
     def _look(self, run: Run) -> str:
         held_out, dtype = self.config.held_out, arithmetic(self.config, run.model.device)
@@ -106,3 +115,10 @@ class Keeper:
             return act()
         finally:
             run.average.swap(run.model)
+
+
+def write_skipped(skips: Sequence[Skip], folder: Path) -> Path:
+    """Write `folder`/skipped.txt, a path and a reason a line."""
+    path = folder / "skipped.txt"
+    path.write_text("".join(f"{skip.path}: {skip.reason}\n" for skip in skips), encoding="utf-8")
+    return path

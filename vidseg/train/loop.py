@@ -80,7 +80,7 @@ def _train(
         with closing(stage_batches(config, clips, stage, start=begin, rank=place.rank)) as batches:
             while run.step < end:
                 stats = step(run, config, stage, batches, place)
-                yield keeper.after(run, stage, stats)
+                yield keeper.after(run, stage, stats, clips.report())
                 asked = run.step % _ASK_EVERY == 0 or place.world == 1
                 if asked and run.step < config.steps and distributed.anyone(stop(), device):
                     keeper.save(run)

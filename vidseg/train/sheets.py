@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from vidseg.train import user
-from vidseg.train.clip import Clip, Source, stack, summary
+from vidseg.train.clip import Clip, Skip, Source, stack
 from vidseg.train.config import StageConfig, TrainConfig
 from vidseg.train.data import build_source, fixed_clips
+from vidseg.train.keeper import write_skipped
 from vidseg.train.model_step import Batch, make_batch
 from vidseg.train.preview import sheet
 from vidseg.train.user import KINDS, PromptConfig
@@ -24,11 +25,11 @@ _CLIPS = 12
 def draw_sheets(config: TrainConfig, folder: str | Path, *, clips: int = _CLIPS) -> Iterator[Path]:
     """Draw one JPEG a source and stage into `folder`/preview and yield their paths; a source alone, not the mixture.
 
-    What the sources left out (missing masks, broken pictures) is written beside them as `skipped.txt`.
+    What was found unfit on the way (missing masks, broken pictures) is listed beside them in `skipped.txt`.
     """
     target = Path(folder) / "preview"
     target.mkdir(parents=True, exist_ok=True)
-    skipped = []
+    skipped: dict[str, Skip] = {}
     for place, source_config in enumerate(config.sources):
         source = build_source([source_config], config.data_root)
         for number, stage in enumerate(config.stages):
@@ -36,10 +37,8 @@ def draw_sheets(config: TrainConfig, folder: str | Path, *, clips: int = _CLIPS)
             image = draw_sheet(source, stage, config.prompts, clips=clips, seed=config.seed)
             cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
             yield path
-        skipped.append(summary(source.report()))
-    path = target / "skipped.txt"
-    path.write_text("\n".join(line for line in skipped if line) + "\n", encoding="utf-8")
-    yield path
+        skipped |= {skip.path: skip for skip in source.report()}
+    yield write_skipped(tuple(skipped.values()), target)
 
 
 def draw_sheet(source: Source, stage: StageConfig, prompts: PromptConfig, *, clips: int, seed: int) -> np.ndarray:

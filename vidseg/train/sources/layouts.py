@@ -34,7 +34,12 @@ class Sequence:
 
 
 def sequences(store: Store, skips: SkipList) -> tuple[Sequence, ...]:
-    """Every sequence in `store` with at least two frames and one mask; the others go to `skips`."""
+    """Every sequence in `store` with at least two frames and one mask.
+
+    The others go to `skips`, and so do empty folders and masks that belong to no picture.
+    """
+    for path in store.empty:
+        skips.add(Skip(path, "an empty folder"))
     folders: dict[str, list[str]] = defaultdict(list)
     annotations: dict[str, list[str]] = defaultdict(list)
     for name in store.names:
@@ -45,13 +50,16 @@ def sequences(store: Store, skips: SkipList) -> tuple[Sequence, ...]:
                 annotations[folder].append(name)
         elif suffix in IMAGE_SUFFIXES:
             folders[folder].append(name)
-    found = []
+    found, used = [], set()
     for folder, files in folders.items():
         where = store.path(files[0]).rpartition("/")[0]
         if any(part.startswith("JPEGImages") for part in folder.split("/")):
             sequence = _tree(folder, files, annotations)
         else:
             sequence = _plain(folder, files)
+            if sequence.images:
+                annotations[folder] = [name for name in files if name not in sequence.images]
+        used |= {name for frame in sequence.masks for _, name in frame or ()}
         if not sequence.images:
             skips.add(Skip(where, "masks without pictures"))
         elif len(sequence.images) < 2:
@@ -60,6 +68,13 @@ def sequences(store: Store, skips: SkipList) -> tuple[Sequence, ...]:
             skips.add(Skip(where, "a sequence without masks"))
         else:
             found.append(sequence)
+    for names in annotations.values():
+        lone = [store.path(name) for name in names if name not in used]
+        if len(lone) == len(names) > 1:
+            skips.add(Skip(lone[0].rpartition("/")[0], "masks without pictures"))
+        else:
+            for path in lone:
+                skips.add(Skip(path, "mask without a picture"))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from vidseg.errors import DataError
 from vidseg.train import layers
-from vidseg.train.clip import IGNORE, Clip, Skip, SkipList, min_area_px, pick_objects
+from vidseg.train.clip import IGNORE, Clip, Skip, SkipList, min_area_px, pick_objects, summary
 from vidseg.train.sources.pseudo_video import Recipe, Scene
 from vidseg.train.sources.still import Still, at_border
 from vidseg.train.sources.store import IMAGE_SUFFIXES, Cache, Store, decode_image, decode_index, shrink
@@ -47,9 +47,12 @@ class Stills:
         self.store = Store(roots)
         self._skips = SkipList()
         self._cache = Cache(cache_mb)
+        for path in self.store.empty:
+            self._skips.add(Skip(path, "an empty folder"))
         self.items = tuple(pairs(self.store, self._skips))
         if not self.items:
-            raise DataError(f"no picture with an index PNG of the same name below {_roots(self.store)}")
+            told = summary(self.report()) or "expected pairs such as a.jpg and a.png"
+            raise DataError(f"no picture with an index PNG of the same name below {_roots(self.store)}; {told}")
 
     def __len__(self) -> int:
         return len(self.items)
@@ -78,9 +81,7 @@ class Stills:
                 return self._cache.get((image_name, short_side), partial(self._load, image_name, mask_name, short_side))
             except ValueError as problem:
                 self._skips.add(Skip(self.store.path(image_name), str(problem)))
-        raise DataError(
-            f"{self.name}: found no usable still below {_roots(self.store)}; see the report of skipped files"
-        )
+        raise DataError(f"{self.name}: found no usable still below {_roots(self.store)}; {summary(self.report())}")
 
     def _load(self, image_name: str, mask_name: str, short_side: int) -> tuple[Still, int]:
         image = decode_image(self.store.read(image_name))

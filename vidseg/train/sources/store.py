@@ -24,6 +24,8 @@ IMAGE_SUFFIXES = (".webp", ".jpg", ".jpeg", ".bmp", ".png")
 class Store:
     """The files under some folders and packs, by relative posix name; of equal names the first wins.
 
+    `names` lists the files, `empty` the folders that hold nothing.
+
     Pickles small: open packs are closed and opened again on the other side.
 
     Raises:
@@ -40,6 +42,8 @@ class Store:
             for path, name in _list(root):
                 self._where.setdefault(prefix + name if path is None else name, (path or root, name))
         self.names = tuple(sorted(self._where))
+        folders = (path for root in self.roots for path in (root, *root.rglob("*")) if path.is_dir())
+        self.empty = tuple(str(path) for path in folders if not any(path.iterdir()))
 
     def __contains__(self, name: object) -> bool:
         return name in self._where

@@ -11,7 +11,7 @@ import numpy as np
 
 from vidseg.errors import DataError
 from vidseg.train import augment, layers, warp
-from vidseg.train.clip import IGNORE, Clip, Skip, SkipList, min_area_px, pick_objects
+from vidseg.train.clip import IGNORE, Clip, Skip, SkipList, min_area_px, pick_objects, summary
 from vidseg.train.sources.layouts import Sequence, sequences
 from vidseg.train.sources.still import neighbour
 from vidseg.train.sources.stills import Stills
@@ -62,7 +62,8 @@ class VideoFolders:
         self.items = sequences(self.store, self._skips)
         if not self.items:
             listed = ", ".join(str(root) for root in self.store.roots)
-            raise DataError(f"no sequence with masks below {listed}; expected JPEGImages and Annotations, or pairs")
+            told = summary(self.report()) or "expected JPEGImages and Annotations, or pairs"
+            raise DataError(f"no sequence with masks below {listed}; {told}")
         weights = np.sqrt([len(sequence.annotated) for sequence in self.items])
         self._shares = weights / weights.sum()
 
@@ -91,9 +92,8 @@ class VideoFolders:
             found = clip and pick_objects(clip, min_px=min_area_px(size), limit=objects)
             if found:
                 return found
-        raise DataError(
-            f"{self.name}: no object was visible in {_TRIES} random places; see the report of skipped files"
-        )
+        told = summary(self.report()) or "use larger clips, or leave out videos whose objects are tiny"
+        raise DataError(f"{self.name}: no object was visible in {_TRIES} random places; {told}")
 
     def picture(self, sequence: int, frame: int, short_side: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Image (h, w, 3) and labels (h, w) of an annotated frame, at most `short_side`; None, and a skip, if bad."""
