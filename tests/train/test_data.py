@@ -102,6 +102,22 @@ def test_clips_on_the_device_have_the_layout_of_stacked_ones(root):
         gpu_source(CONFIG, STAGE, torch.device("cpu"))
 
 
+def test_sources_on_the_device_are_mixed_by_weight(root):
+    stills = [SourceConfig("stills", ("stills",), weight) for weight in (1.0, 3.0)]
+    config = replace(CONFIG, data_root=str(root), sources=(*stills, SourceConfig("videos", ("videos",), 4.0)))
+    source = gpu_source(config, STAGE, torch.device("cpu"))
+    assert source.video_share == 0.5
+    np.testing.assert_allclose(source.contents.still_odds, [0.125, 0.125, 0.375, 0.375])
+
+
+def test_what_clips_on_the_device_cannot_do_is_said(root):
+    one, other = (SourceConfig("stills", ("stills",), 1.0, {"recipe": {"whole": whole}}) for whole in (0.5, 1.0))
+    with pytest.raises(ConfigError, match="one recipe for all stills"):
+        gpu_source(replace(CONFIG, data_root=str(root), sources=(one, other)), STAGE, torch.device("cpu"))
+    with pytest.raises(ConfigError, match="makes new clips all the time; leave subset out"):
+        gpu_source(replace(CONFIG, data_root=str(root), sources=(one,), subset=2), STAGE, torch.device("cpu"))
+
+
 def test_a_check_names_what_cannot_be_used_in_any_source(root, tmp_path):
     for place in ("stills", "held-out"):
         (tmp_path / place).mkdir()

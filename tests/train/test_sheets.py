@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
+import numpy as np
 import pytest
+import torch
 
 from vidseg.train.clip import stack
 from vidseg.train.config import SourceConfig, StageConfig, TrainConfig
@@ -29,6 +33,24 @@ def test_every_source_and_stage_gets_a_sheet(tmp_path):
     assert cv2.imread(str(paths[0])).shape[1] == 3 * 96
 
 
+def test_clips_that_would_be_made_on_a_gpu_are_the_ones_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "data").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "broken"):
+        cv2.imwrite(str(tmp_path / "data" / f"{name}.jpg"), rng.integers(0, 255, (80, 100, 3), dtype=np.uint8))
+        cv2.imwrite(str(tmp_path / "data" / f"{name}.png"), np.pad(np.ones((40, 40), np.uint8), ((20, 20), (30, 30))))
+    (tmp_path / "data" / "broken.jpg").write_bytes(b"no picture")
+    config = TrainConfig(sources=(SourceConfig("stills", ("data",)),), stages=(STAGE,), data_root=str(tmp_path))
+    sheets = []
+    for on_gpu in (False, True):
+        *paths, skipped = draw_sheets(replace(config, clips_on_gpu=on_gpu), tmp_path / str(on_gpu), clips=3)
+        sheets.append(cv2.imread(str(paths[0])))
+    assert sheets[0].shape == sheets[1].shape == (3 * (64 + 14), 3 * 96, 3)
+    assert (sheets[0] != sheets[1]).any()
+    assert skipped.read_text() == f"{tmp_path / 'data' / 'broken.jpg'}: cannot be decoded as an image\n"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_prompts_shown_are_those_of_the_training(kind):
     prompts = PromptConfig(**{**dict.fromkeys(KINDS, 0.0), kind: 1.0})
@@ -46,5 +68,5 @@ def test_prompts_shown_are_those_of_the_training(kind):
             else:
                 assert prompt.mask.shape == (64, 96)
                 assert (prompt.mask == mask).all() if kind == "mask" else (prompt.mask & mask).any()
-    sheet = draw_sheet(Scenes(), STAGE, prompts, clips=3, seed=0)
+    sheet = draw_sheet(made, prompts, seed=0)
     assert sheet.shape == (3 * (64 + 14), 3 * 96, 3)

@@ -82,18 +82,23 @@ def gpu_source(config: TrainConfig, stage: StageConfig, device: torch.device) ->
         ConfigError: a source that cannot be kept there.
         DataError: data that cannot be used.
     """
-    made = [(_source(source, Path(config.data_root)), source.weight) for source in config.sources]
-    stills = [(source, weight) for source, weight in made if isinstance(source, Stills)]
-    videos = [(source, weight) for source, weight in made if isinstance(source, VideoFolders)]
+    made = [_source(source, Path(config.data_root)) for source in config.sources]
+    stills = [source for source in made if isinstance(source, Stills)]
+    videos = [source for source in made if isinstance(source, VideoFolders)]
     if len(stills) + len(videos) < len(made):
         raise ConfigError("clips_on_gpu takes stills and videos only; leave generated scenes out or turn it off")
+    if config.subset:
+        raise ConfigError("clips_on_gpu makes new clips all the time; leave subset out or turn it off")
+    if len({source.recipe for source in stills}) > 1:
+        raise ConfigError("clips_on_gpu takes one recipe for all stills; give them the same or turn it off")
+    weights = [[c.weight for c in config.sources if c.kind == kind] for kind in ("stills", "videos")]
     return GpuClips(
-        [source for source, _ in stills],
-        [source for source, _ in videos],
+        stills,
+        videos,
         short_side=round(1.25 * min(stage.size)),
-        video_share=sum(weight for _, weight in videos) / sum(weight for _, weight in made),
-        weights=[weight for _, weight in stills + videos],
-        recipe=stills[0][0].recipe if stills else None,
+        video_share=sum(weights[1]) / sum(weights[0] + weights[1]),
+        weights=weights[0] + weights[1],
+        recipe=stills[0].recipe if stills else None,
         device=device,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,9 @@ import numpy as np
 import torch
 
 from vidseg.train import user
-from vidseg.train.clip import Clip, Skip, Source, stack
+from vidseg.train.clip import Clip, Skip, stack
 from vidseg.train.config import StageConfig, TrainConfig
-from vidseg.train.data import build_source, fixed_clips
+from vidseg.train.data import build_source, fixed_clips, gpu_source
 from vidseg.train.keeper import write_skipped
 from vidseg.train.model_step import Batch, make_batch
 from vidseg.train.preview import sheet
@@ -25,29 +26,48 @@ _CLIPS = 12
 def draw_sheets(config: TrainConfig, folder: str | Path, *, clips: int = _CLIPS) -> Iterator[Path]:
     """Draw one JPEG a source and stage into `folder`/preview and yield their paths; a source alone, not the mixture.
 
-    What was found unfit on the way (missing masks, broken pictures) is listed beside them in `skipped.txt`.
+    With `clips_on_gpu` the clips are those that are made there (by the CPU where there is no GPU). What was found unfit
+    on the way (missing masks, broken pictures) is listed beside the sheets in `skipped.txt`.
     """
     target = Path(folder) / "preview"
     target.mkdir(parents=True, exist_ok=True)
     skipped: dict[str, Skip] = {}
     for place, source_config in enumerate(config.sources):
-        source = build_source([source_config], config.data_root)
+        alone = replace(config, sources=(source_config,))
+        source = None if config.clips_on_gpu else build_source(alone.sources, config.data_root)
         for number, stage in enumerate(config.stages):
+            if source is None:
+                made, skips = _clips_of_gpu(alone, stage, clips)
+            else:
+                made = fixed_clips(
+                    source, clips, seed=config.seed, frames=stage.frames, size=stage.size, objects=stage.objects
+                )
+                skips = source.report()
             path = target / f"source-{place + 1}-{source_config.kind}-stage-{number + 1}.jpg"
-            image = draw_sheet(source, stage, config.prompts, clips=clips, seed=config.seed)
+            image = draw_sheet(made, config.prompts, seed=config.seed)
             cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
             yield path
-        skipped |= {skip.path: skip for skip in source.report()}
+            skipped |= {skip.path: skip for skip in skips}
     yield write_skipped(tuple(skipped.values()), target)
 
 
-def draw_sheet(source: Source, stage: StageConfig, prompts: PromptConfig, *, clips: int, seed: int) -> np.ndarray:
-    """(H, W, 3) uint8 sheet of `clips` clips of `stage` with a prompt on each object of their first frames."""
-    made = fixed_clips(
-        source, clips, seed=seed, frames=stage.frames, size=(stage.size[0], stage.size[1]), objects=stage.objects
+def draw_sheet(clips: Sequence[Clip], prompts: PromptConfig, *, seed: int) -> np.ndarray:
+    """(H, W, 3) uint8 sheet of `clips` with a prompt on each object of their first frames."""
+    batch = make_batch(stack(clips), prompts, seed=seed, number=0)
+    return sheet(clips, prompts=first_prompts(clips, batch, prompts))
+
+
+def _clips_of_gpu(config: TrainConfig, stage: StageConfig, count: int) -> tuple[list[Clip], tuple[Skip, ...]]:
+    """`count` clips as they are made on the GPU, and what was left out."""
+    source = gpu_source(config, stage, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    shape = {"batch": count, "frames": stage.frames, "objects": stage.objects}
+    batch = source.batch(0, seed=config.seed, size=stage.size, **shape)
+    images, masks, valid, ignore, exists = (
+        part.cpu().numpy() for part in (batch.images, batch.masks, batch.valid, batch.ignore, batch.exists)
     )
-    batch = make_batch(stack(made), prompts, seed=seed, number=0)
-    return sheet(made, prompts=first_prompts(made, batch, prompts))
+    rows = zip(images, masks, valid, ignore, exists.sum(axis=1), strict=True)
+    name = f"{config.sources[0].kind}, made on the {source.device.type}"
+    return [Clip(image, mask[:, :n], known[:, :n], void, name) for image, mask, known, void, n in rows], source.report()
 
 
 def first_prompts(clips: Sequence[Clip], batch: Batch, config: PromptConfig) -> list[list[Prompt]]:
