@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from labelled import Make, scene_of
+from labelled import SIZE, Make, scene_of
 
 from vidseg.cli import main
+from vidseg.evaluate import Copy, run
 from vidseg.masks import palette
 
 SEQUENCES = ("blackswan", "breakdance", "dog", "drift-straight", "horsejump-high", "kite-surf")
@@ -95,6 +97,15 @@ def test_sequences_can_be_listed_in_a_file(davis: Make, tmp_path: Path) -> None:
     command = ["eval", str(davis()), "--baseline", "copy", "--sequences", str(tmp_path / "val.txt")]
     assert main([*command, "--out", str(tmp_path / "out")]) == 0
     assert list(results_in(tmp_path / "out")["sequences"]) == ["b", "a"]
+
+
+def test_an_object_that_never_appears_is_said_and_counted(sav: Path, tmp_path: Path, capsys) -> None:
+    palette.write_index(sav / "Annotations_6fps/v/002/00000.png", np.zeros(SIZE, np.uint8))
+    assert main(["eval", str(sav), "--baseline", "copy", "--out", str(tmp_path / "out")]) == 0
+    line = "v: object 002 is listed and never appears in a mask"
+    assert f"vidseg: skipped {line}" in capsys.readouterr().err
+    assert results_in(tmp_path / "out")["skipped"] == [line]
+    assert run(Copy(), sav).skipped == (line,)
 
 
 def test_skipped_sequences_are_said_and_counted(davis: Make, tmp_path: Path, capsys) -> None:

@@ -11,7 +11,7 @@ from vidseg.errors import DataError, MaskFormatError
 from vidseg.evaluate import open_dataset
 from vidseg.evaluate.methods import video_of
 from vidseg.evaluate.protocols import PROTOCOLS, Task, find_protocol
-from vidseg.masks import palette
+from vidseg.masks import palette, rle
 
 
 @pytest.mark.parametrize("inner", ["480p", "."])
@@ -146,6 +146,42 @@ def test_masks_that_belong_to_no_picture_are_named(davis: Make) -> None:
         path.rename(path.with_name(f"x{path.name}"))
     with pytest.raises(DataError, match=r"holds no labelled video \(a: no mask in .* belongs to a picture\)"):
         open_dataset(root)
+
+
+@pytest.mark.parametrize("layout", ["davis", "sav", "plain"])
+def test_a_mask_without_a_picture_among_others_is_counted_and_named(layout: str, request) -> None:
+    made = request.getfixturevalue(layout)
+    root = made(names=("a",)) if layout == "davis" else made
+    assert open_dataset(root).skipped == ()
+    lone = next(root.rglob("00004.jpg"))
+    lone.unlink()
+    (line,) = open_dataset(root).skipped
+    assert line.startswith(f"{lone.parent.name}: ") and "masks belong to no picture, the first being" in line
+    assert line.endswith("00004.png")
+
+
+def test_an_object_that_never_appears_is_named(sav: Path, youtubevos: Path, masklets: Path) -> None:
+    assert all(open_dataset(root).videos[0].absent() == () for root in (sav, youtubevos, masklets))
+    meta = {"videos": {"late": {"objects": {"1": {}, "2": {}, "9": {}}}}}
+    (youtubevos / "meta.json").write_text(json.dumps(meta))
+    palette.write_index(sav / "Annotations_6fps/v/002/00004.png", np.zeros(SIZE, np.uint8))
+    content = json.loads((masklets / "sav_1_manual.json").read_text())
+    for coded in content["masklet"]:
+        coded[1] = rle.encode(np.zeros(SIZE, bool))
+    (masklets / "sav_1_manual.json").write_text(json.dumps(content))
+    assert [open_dataset(root).videos[0].absent() for root in (sav, youtubevos, masklets)] == [
+        ("v: object 002 is listed and never appears in a mask",),
+        ("late: object 9 is listed and never appears in a mask",),
+        ("sav_1: object 9 is listed and never appears in a mask",),
+    ]
+
+
+@pytest.mark.parametrize("content", ["[", "[]", '{"videos": {"late": {}}}'])
+def test_a_file_that_is_no_list_of_objects_is_named(youtubevos: Path, content: str) -> None:
+    (youtubevos / "meta.json").write_text(content)
+    dataset = open_dataset(youtubevos)
+    assert dataset.layout == "youtubevos" and dataset.videos[0].absent() == ()
+    assert dataset.skipped[0].startswith(f"{youtubevos / 'meta.json'}: not a list of videos and objects")
 
 
 def test_pictures_of_two_kinds_are_refused(davis: Make) -> None:

@@ -99,7 +99,10 @@ def run(args: argparse.Namespace) -> None:
     )
     for line in unscored:
         print(f"vidseg: not scored: {line}", file=sys.stderr)
-    results = Results(tuple(found), settings, dataset.skipped + unscored)
+    absent = tuple(line for video in dataset.videos for line in video.absent())
+    for line in absent:
+        print(f"vidseg: skipped {line}", file=sys.stderr)
+    results = Results(tuple(found), settings, dataset.skipped + unscored + absent)
     _write(args, results, dataset, protocol)
     print(report.table(results))
 

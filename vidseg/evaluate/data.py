@@ -52,6 +52,10 @@ class Labels(Interface):
         """What the data set calls the object."""
         ...
 
+    def declared(self) -> tuple[int, ...]:
+        """The ids that the data set lists, whether or not any mask holds them; none where it keeps no list."""
+        ...
+
 
 @dataclass(frozen=True)
 class LabelledVideo:
@@ -79,6 +83,14 @@ class LabelledVideo:
             for object_id in self.labels.read(frame).masks:
                 seen.setdefault(object_id, frame)
         return dict(sorted(seen.items()))
+
+    def absent(self) -> tuple[str, ...]:
+        """A line for each object that the data set lists and no mask shows. Where it keeps a list, reads all masks."""
+        lines = []
+        for object_id in self.labels.declared():
+            if object_id not in self.first_seen:
+                lines.append(f"{self.name}: object {self.labels.name(object_id)} is listed and never appears in a mask")
+        return tuple(lines)
 
 
 @dataclass(frozen=True)
@@ -129,9 +141,10 @@ def open_dataset(folder: str | Path) -> Dataset:
 
 @dataclass(frozen=True)
 class IndexLabels:
-    """One PNG a frame in which a pixel's value is the object's id."""
+    """One PNG a frame in which a pixel's value is the object's id; `listed` are the ids that meta.json names."""
 
     files: Mapping[int, Path]
+    listed: tuple[int, ...] = ()
 
     def frames(self, object_id: int | None = None) -> tuple[int, ...]:
         """Indices of the frames that have a PNG, which speaks of all objects."""
@@ -145,6 +158,10 @@ class IndexLabels:
     def name(self, object_id: int) -> str:
         """The id."""
         return str(object_id)
+
+    def declared(self) -> tuple[int, ...]:
+        """Those of meta.json."""
+        return self.listed
 
 
 @dataclass(frozen=True)
@@ -179,6 +196,10 @@ class FolderLabels:
     def name(self, object_id: int) -> str:
         """The name of the object's folder."""
         return self.objects[object_id - 1][0]
+
+    def declared(self) -> tuple[int, ...]:
+        """One for every folder."""
+        return tuple(range(1, len(self.objects) + 1))
 
 
 @dataclass(frozen=True)
@@ -220,6 +241,10 @@ class MaskletLabels:
         """The masklet's id."""
         return str(self._content["masklet_id"][object_id - 1])
 
+    def declared(self) -> tuple[int, ...]:
+        """One for every masklet."""
+        return tuple(range(1, len(self._content["masklet_id"]) + 1))
+
 
 def _part(folder: Path, name: str) -> Path | None:
     """The sub-folder called `name` (or `name_24fps`, ...), stepping into DAVIS's 480p or Full-Resolution."""
@@ -232,7 +257,10 @@ def _part(folder: Path, name: str) -> Path | None:
 
 def _beside(folder: Path, pictures: Path | None, annotations: Path) -> tuple[str, list[LabelledVideo], list[str]]:
     """JPEGImages and Annotations: DAVIS, MOSE, YouTube-VOS or SA-V's validation form."""
-    videos, skipped, layout = [], [], "youtubevos" if (folder / "meta.json").is_file() else "davis"
+    videos: list[LabelledVideo] = []
+    skipped: list[str] = []
+    layout = "youtubevos" if (folder / "meta.json").is_file() else "davis"
+    listed = _listed_ids(folder / "meta.json", skipped) if layout == "youtubevos" else {}
     for place in sorted(path for path in annotations.iterdir() if path.is_dir()):
         shown = _pictures(pictures / place.name) if pictures else ()
         if pictures and not shown:
@@ -241,13 +269,16 @@ def _beside(folder: Path, pictures: Path | None, annotations: Path) -> tuple[str
         objects = sorted(path for path in place.iterdir() if path.is_dir())
         if objects:
             layout = "sav"
-            stems = _stems(shown, [file for one in objects for file in one.glob("*.png")])
+            files = [file for one in objects for file in one.glob("*.png")]
+            stems = _stems(shown, files)
             labels: Labels = FolderLabels(tuple((one.name, _by_frame(one.glob("*.png"), stems)) for one in objects))
         else:
-            stems = _stems(shown, list(place.glob("*.png")))
-            labels = IndexLabels(_by_frame(place.glob("*.png"), stems))
+            files = list(place.glob("*.png"))
+            stems = _stems(shown, files)
+            labels = IndexLabels(_by_frame(files, stems), listed.get(place.name, ()))
         if labels.frames():
             videos.append(LabelledVideo(place.name, shown, stems, labels))
+            skipped += _without_picture(place.name, files, stems)
         else:
             skipped.append(f"{place.name}: no mask in {place} belongs to a picture")
     return layout, videos, skipped
@@ -274,10 +305,12 @@ def _plain(folder: Path) -> tuple[list[LabelledVideo], list[str]]:
     places = sorted(path for path in folder.iterdir() if path.is_dir())
     for place in [folder] if any(folder.glob("*.png")) else places:
         shown = _pictures(place, but=".png")
-        stems = _stems(shown, list(place.glob("*.png")))
-        labels = IndexLabels(_by_frame(place.glob("*.png"), stems))
+        files = list(place.glob("*.png"))
+        stems = _stems(shown, files)
+        labels = IndexLabels(_by_frame(files, stems))
         if labels.frames():
             videos.append(LabelledVideo(place.name, shown, stems, labels))
+            skipped += _without_picture(place.name, files, stems)
         else:
             skipped.append(f"{place.name}: no index PNG in {place} belongs to a picture")
     return videos, skipped
@@ -303,6 +336,22 @@ def _stems(pictures: tuple[Path, ...], masks: list[Path]) -> tuple[str, ...]:
 def _by_frame(files: Iterable[Path], stems: tuple[str, ...]) -> dict[int, Path]:
     places = {stem: index for index, stem in enumerate(stems)}
     return {places[path.stem]: path for path in sorted(files) if path.stem in places}
+
+
+def _without_picture(name: str, files: Iterable[Path], stems: tuple[str, ...]) -> list[str]:
+    """A line for the masks of a video that belong to none of its pictures, if there are any."""
+    lone = sorted(file for file in files if file.stem not in set(stems))
+    return [f"{name}: {len(lone)} masks belong to no picture, the first being {lone[0]}"] if lone else []
+
+
+def _listed_ids(path: Path, skipped: list[str]) -> dict[str, tuple[int, ...]]:
+    """{video: ids of its objects} of meta.json; none, and a line in `skipped`, if it is not as YouTube-VOS has it."""
+    try:
+        videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
+        return {name: tuple(sorted(map(int, video["objects"]))) for name, video in videos.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        skipped.append(f"{path}: not a list of videos and objects as YouTube-VOS has it ({error!r})")
+        return {}
 
 
 def _listed(names: list[str], *, most: int = 8) -> str:

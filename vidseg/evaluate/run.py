@@ -53,7 +53,8 @@ def run(
     dataset = dataset.select(tuple(sequences))
     found = tuple(each(method, dataset, prompt=prompt, protocol=protocol, seed=seed))
     settings = {"data": str(dataset.folder), "prompt": prompt, "protocol": protocol, "seed": seed}
-    return Results(found, settings, dataset.skipped)
+    absent = tuple(line for video in dataset.videos for line in video.absent())
+    return Results(found, settings, dataset.skipped + absent)
 
 
 def each(
