@@ -57,11 +57,24 @@ def test_a_result_survives_its_file(tmp_path: Path) -> None:
 
 
 def test_the_curve_of_a_set_keeps_the_last_value_of_a_sequence_that_ended_early() -> None:
+    alone = (one("1", 0.5, 0.5),)
     results = Results(
-        (SequenceResult("a", (), 3, curve=(50.0, 100.0)), SequenceResult("b", (), 3, curve=(10.0, 20.0, 30.0)))
+        (SequenceResult("a", alone, 3, curve=(50.0, 100.0)), SequenceResult("b", alone, 3, curve=(10.0, 20.0, 30.0)))
     )
     assert results.curve == (30, 60, 65)
     assert results.to_json()["curve"] == [30, 60, 65]
+
+
+def test_the_curve_of_a_set_counts_every_object_alike_and_leaves_out_what_has_no_score() -> None:
+    pair = (one("1", 0.5, 0.5), one("2", 0.5, 0.5))
+    results = Results(
+        (
+            SequenceResult("a", pair, 3, curve=(60.0, 90.0)),
+            SequenceResult("b", (one("1", 0.5, 0.5), one("2")), 3, curve=(30.0, 30.0)),
+            SequenceResult("c", (one("1"),), 3, curve=(float("nan"),)),
+        )
+    )
+    assert results.curve == (50, 70)
 
 
 class Counted:

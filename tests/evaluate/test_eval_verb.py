@@ -76,7 +76,9 @@ def test_interactive_writes_a_curve(davis: Make, tiny_checkpoint: Path, tmp_path
     folder = str(davis(names=("a",), frames=4))
     command = ["eval", folder, "--model", str(tiny_checkpoint), "--interactive", "2", "--out", str(out)]
     assert main([*command, "--prompt", "click", "--device", "cpu"]) == 0
-    assert len(results_in(out)["curve"]) == 3
+    found = results_in(out)
+    assert len(found["curve"]) == 3
+    assert found["curve"][-1] == pytest.approx(found["j_and_f"], abs=1e-3)
 
 
 def test_masks_of_another_program_are_scored_again_every_time(davis: Make, tmp_path: Path) -> None:

@@ -130,12 +130,14 @@ class Results:
 
     @property
     def curve(self) -> tuple[float, ...]:
-        """J&F in per cent after 0, 1, 2 ... corrections: the mean over sequences; empty if not interactive."""
-        curves = [sequence.curve for sequence in self.sequences if sequence.curve]
-        if not curves:
+        """J&F in per cent after 0, 1, 2 ... corrections: the mean over all objects; empty if not interactive."""
+        found = [(one.curve, sum(bool(o.frames) for o in one.objects)) for one in self.sequences if one.curve]
+        found = [(curve, objects) for curve, objects in found if objects]
+        if not found:
             return ()
-        longest = max(map(len, curves))  # a sequence without errors left stops early: its last value stays
-        return tuple(np.mean([[*c, *[c[-1]] * (longest - len(c))] for c in curves], axis=0).tolist())
+        longest = max(len(curve) for curve, _ in found)  # a sequence without errors left stops early: its last stays
+        padded = [[*curve, *[curve[-1]] * (longest - len(curve))] for curve, _ in found]
+        return tuple(np.average(padded, axis=0, weights=[objects for _, objects in found]).tolist())
 
     def to_json(self) -> dict[str, Any]:
         """The content of results.json, all scores in per cent."""
