@@ -74,6 +74,13 @@ def test_batches_can_be_taken_up_anywhere_and_differ_between_processes():
     assert three[0]["images"].shape == (2, 2, 64, 64, 3)
 
 
+def test_batches_of_two_processes_are_halves_of_the_double_batch():
+    double = next(stage_batches(CONFIG, Scenes(), replace(STAGE, batch=4), start=3))
+    halves = [first(CONFIG, start=3, rank=rank)[0] for rank in range(2)]
+    for name, whole in double.items():
+        assert np.array_equal(np.concatenate([half[name] for half in halves]), whole)
+
+
 def test_subset_comes_again_and_again():
     config = replace(CONFIG, subset=2)
     pool = {clip.images.tobytes() for clip in subset_clips(config, Scenes())}

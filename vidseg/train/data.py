@@ -53,7 +53,11 @@ def check_sources(config: TrainConfig) -> tuple[Skip, ...]:
 def stage_batches(
     config: TrainConfig, source: Source | GpuClips, stage: StageConfig, *, start: int, rank: int = 0
 ) -> Generator[Clips, None, None]:
-    """Batches `start`, `start` + 1, ... of `stage` for the process `rank`, without end: what `make_batch` takes."""
+    """Batches `start`, `start` + 1, ... of `stage` for the process `rank`, without end: what `make_batch` takes.
+
+    The batches of all processes together are those of one process with as many times the clips; clips of a subset and
+    clips made on a GPU are drawn by each process for itself.
+    """
     seed = config.seed + 1_000_003 * rank
     batch, frames, size, objects = stage.batch, stage.frames, stage.size, stage.objects
     if isinstance(source, GpuClips):
@@ -64,13 +68,14 @@ def stage_batches(
     if not config.subset:
         lists = load_clips(
             source,
-            seed=seed,
+            seed=config.seed,
             batch=batch,
             frames=frames,
             size=size,
             objects=objects,
             workers=config.workers,
             start=start,
+            first=rank * batch,
         )
     yield from map(stack, lists)
 

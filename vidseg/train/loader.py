@@ -25,13 +25,17 @@ from vidseg.train.clip import Clip, Skip, Source
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The shape of every batch: B clips of T frames of (H, W) with at most `objects` objects, and the seed."""
+    """The shape of every batch: B clips of T frames of (H, W) with at most `objects` objects, and the seed.
+
+    `first` is the position of the first clip in the whole batch, where several processes share one.
+    """
 
     seed: int
     batch: int
     frames: int
     size: tuple[int, int]
     objects: int
+    first: int = 0
 
 
 def make_batch(source: Source, number: int, plan: Plan) -> list[Clip]:
@@ -43,7 +47,7 @@ def make_batch(source: Source, number: int, plan: Plan) -> list[Clip]:
             size=plan.size,
             objects=plan.objects,
         )
-        for position in range(plan.batch)
+        for position in range(plan.first, plan.first + plan.batch)
     ]
 
 
@@ -57,13 +61,14 @@ def clips(
     objects: int,
     workers: int = 0,
     start: int = 0,
+    first: int = 0,
     ahead: int = 4,
 ) -> Iterator[list[Clip]]:
     """Batches `start`, `start` + 1, ... of `source`, without end.
 
     Args:
         source: what makes the clips; must pickle when `workers` > 0.
-        seed, batch, frames, size, objects: see `Plan`.
+        seed, batch, frames, size, objects, first: see `Plan`.
         workers: processes that make batches; 0 makes them here.
         start: number of the first batch; a resumed run passes the step it had reached.
         ahead: finished batches kept waiting, besides one in each worker.
@@ -73,7 +78,7 @@ def clips(
     Raises:
         DataError: a worker died, or the source has nothing left to give.
     """
-    plan = Plan(seed, batch, frames, size, objects)
+    plan = Plan(seed, batch, frames, size, objects, first)
     if workers <= 0:
         return (make_batch(source, number, plan) for number in _count(start))
     return _from_workers(source, plan, workers=workers, start=start, ahead=ahead)

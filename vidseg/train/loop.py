@@ -49,7 +49,8 @@ def train(
     """
     place = distributed.join()
     try:
-        yield from _train(config, Path(folder), stop, resume, source, place)
+        for report in _train(config, Path(folder), stop, resume, source, place):
+            yield report if place.rank == 0 else Report(report.step)
     finally:
         distributed.leave()
 
