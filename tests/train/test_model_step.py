@@ -158,16 +158,19 @@ def test_clips_together_are_the_sum_of_clips_alone(model):
 
 
 @pytest.mark.parametrize("config", [StepConfig(chunk=2), StepConfig(checkpointing=True)])
-def test_saving_memory_changes_no_number(model, config):
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_saving_memory_changes_no_number(model, config, dtype):
     batch = batch_of(clips(1), MASK)
     results = []
     for way in (StepConfig(), config):
         model.zero_grad()
-        sums, _ = run_batch(model, batch, LOSSES, MASK, way)
+        with precision(torch.device("cpu"), dtype):
+            sums, _ = run_batch(model, batch, LOSSES, MASK, way)
         loss = total(means(sums), LOSSES)
         loss.backward()
         results.append((loss.detach(), model.image_encoder.trunk.patch_embed.proj.weight.grad.clone()))
-    assert_close(results[0], results[1], atol=1e-5, rtol=1e-4)
+    exact = {"atol": 1e-5, "rtol": 1e-4} if dtype is None else {"atol": 5e-3, "rtol": 0.05}
+    assert_close(results[0], results[1], **exact)
 
 
 def test_corrected_frame_gets_a_click_and_counts_twice(model):

@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from vidseg.errors import WeightsError
+from vidseg.model.config import PRESETS, Sam2Config
 from vidseg.model.sam2 import Sam2
 from vidseg.train.config import StageConfig, TrainConfig
 from vidseg.train.losses import means, total
 from vidseg.train.model_step import Batch, fit_input, forget_positions, normalise, run_batch
 from vidseg.train.schedule import freeze
 from vidseg.train.user import DRAWS, KINDS
+from vidseg.weights import load_model
 
 
 class Footprint(NamedTuple):
@@ -40,10 +43,11 @@ def footprint(config: TrainConfig, stage: StageConfig, *, half: bool) -> Footpri
 
     `half` computes as autocast to bfloat16 does, with the fused attention of GPUs.
     """
+    architecture = config.model_config() if config.model else _of_weights(str(config.init_from))
     forget_positions()
     try:
         with FakeTensorMode():
-            model = Sam2(config.model_config()).train()
+            model = Sam2(architecture).train()
             freeze(model, config.optimiser.frozen)
             batch = _pretend(model, stage)
             kept = _kept_bytes(model, lambda: _loss(model, batch, config), half=half)
@@ -56,6 +60,16 @@ def footprint(config: TrainConfig, stage: StageConfig, *, half: bool) -> Footpri
         forget_positions()
     average = count if config.optimiser.ema else 0
     return Footprint(count, 4 * (count + 3 * trained + average), kept)
+
+
+def _of_weights(name: str) -> Sam2Config:
+    """The architecture of weights to start from; that of a preset does not need them."""
+    try:
+        return load_model(name, device="cpu", dtype="float32").config
+    except WeightsError:
+        if name not in PRESETS:
+            raise
+        return PRESETS[name]
 
 
 def _loss(model: Sam2, batch: Batch, config: TrainConfig) -> Tensor:

@@ -9,7 +9,7 @@ that a bank of memories stays one batch of tensors.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -95,10 +95,16 @@ def precision(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]
         with torch.autocast(device.type, dtype=dtype):
             yield
         return
+    with torch.autocast("cpu", dtype=dtype), _plain_attention():
+        yield
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
     before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # steers the CPU's plain attention too
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
     try:
-        with torch.autocast("cpu", dtype=dtype), sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
@@ -234,13 +240,18 @@ def normalise(images: Tensor) -> Tensor:
 
 def encode_frames(model: Sam2, images: Tensor, config: StepConfig) -> ImageFeatures:
     """Features of all frames, (B*T, ...): clip 0's frames first."""
+    # The backward pass is not inside `precision`; what it computes again must take the same kind of attention.
+    plain = images.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    again = _plain_attention if plain else nullcontext
     flat = images.flatten(0, 1)
     chunk = config.chunk or len(flat)
     parts = []
     for start in range(0, len(flat), chunk):
         pixels = normalise(flat[start : start + chunk])
         if config.checkpointing and torch.is_grad_enabled():
-            parts.append(checkpoint(model.encode_image, pixels, use_reentrant=False))
+            parts.append(
+                checkpoint(model.encode_image, pixels, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))
+            )
         else:
             parts.append(model.encode_image(pixels))
     if len(parts) == 1:
