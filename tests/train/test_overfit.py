@@ -1,4 +1,4 @@
-"""That the code can learn, and learns to use memory: sixteen clips known by heart. Ten minutes on one free core."""
+"""That the code can learn, and learns to use memory: sixteen clips known by heart. A quarter of an hour on a core."""
 
 from __future__ import annotations
 
@@ -26,5 +26,6 @@ def test_sixteen_clips_are_learned_and_memory_is_what_follows_them(shared, tmp_p
     clips = subset_clips(config, build_source(config.sources, config.data_root))
     with_memory = mean_overlap(list(follow(model, clips)))
     without = mean_overlap(list(follow(model, clips, memory=False)))
-    assert with_memory > 0.85
-    assert without < with_memory - 0.2
+    print(f"J {100 * with_memory:.1f} with memory, {100 * without:.1f} without")
+    assert with_memory >= 0.9
+    assert without < with_memory - 0.3
