@@ -12,7 +12,7 @@ from flood import Flood
 
 from vidseg import cli
 from vidseg.annotate import Session
-from vidseg.annotate.simulate import annotate, compare, every, largest_error, proposed
+from vidseg.annotate.simulate import User, annotate, compare, every, largest_error, proposed
 from vidseg.cli import project
 from vidseg.masks import palette
 
@@ -30,22 +30,32 @@ def test_a_click_goes_into_the_middle_of_the_largest_error() -> None:
 
 def test_one_click_is_enough_for_a_model_that_follows(session: Session) -> None:
     effort = annotate(session, [shapes.truth(n)[1] for n in range(24)], proposed, name="proposed")
-    assert (effort.actions, effort.reached, effort.curve) == (1, True, (1.0,))
+    assert (effort.actions, effort.clicks, effort.reached, effort.curve) == (1, 1, True, ((1, 1.0),))
 
 
 def test_a_change_that_the_model_does_not_follow_is_corrected_where_the_user_looks(tmp_path: Path) -> None:
     clip = shapes.write(tmp_path / "clip", frames=20)
     truth = [shapes.truth(n)[1 if n < 10 else 2] for n in range(20)]  # the object becomes another one
-    efforts = compare(clip, truth, Flood, steps=(4,), target=0.8)
+    efforts = compare(clip, truth, Flood, steps=(4,), user=User(target=0.8))
     assert [one.chosen_by for one in efforts] == ["proposed", "every 4"]
     for effort in efforts:
-        assert effort.reached and effort.curve[-1] >= 0.8 > effort.curve[0]
-        assert effort.actions == len(effort.curve) > 1
+        assert effort.reached and effort.curve[-1][1] >= 0.8 > effort.curve[0][1]
+        assert effort.actions == effort.clicks + len(effort.curve) - 1 > 1  # each click, and each frame gone to
 
 
 def test_every_kth_frame_becomes_finer(session: Session) -> None:
     order = list(every(8)(session))
-    assert order[:5] == [8, 16, 4, 8, 12] and order[-1] == 23
+    assert order[:5] == [8, 16, 4, 12, 20] and order[-1] == 23
+    assert sorted(order) == list(range(1, 24))
+
+
+def test_a_frame_that_does_not_become_good_is_left_after_three_clicks(session: Session) -> None:
+    truth = [shapes.truth(n)[1] for n in range(24)]
+    truth[0] = np.ones_like(truth[0])  # more than the model ever finds with three clicks
+    truth[0][::2] = False
+    effort = annotate(session, truth, lambda session: iter(()), name="none")
+    assert (effort.clicks, effort.actions) == (3, 3)
+    assert session.project.mask(1, 1, 0).state == "unreviewed"
 
 
 def test_vidseg_project_simulate_prints_a_line_for_each_way(
@@ -63,3 +73,20 @@ def test_vidseg_project_simulate_prints_a_line_for_each_way(
     ]
     assert cli.main(["project", "simulate", str(clip), str(clip / "nothing")]) == 1
     assert "nothing holds no PNG files" in capsys.readouterr().err
+
+
+def test_several_videos_are_added_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(project, "_segmenter", lambda args: Flood())
+    for name in ("a", "b"):
+        shapes.write(tmp_path / "clips" / name, frames=4)
+        for frame in range(4):
+            mask = shapes.truth(frame)[1].astype(np.uint8)
+            palette.write_index(tmp_path / "truth" / name / f"{frame:05d}.png", mask)
+    assert cli.main(["project", "simulate", str(tmp_path / "clips"), str(tmp_path / "truth"), "--every", "2"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["video"] for line in lines[:4]] == ["a", "a", "b", "b"]
+    assert lines[4:] == [
+        {"videos": 2, "chosen_by": name, "actions": 2, "clicks": 2, "reached": 2} for name in ("proposed", "every 2")
+    ]

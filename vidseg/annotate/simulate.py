@@ -1,10 +1,12 @@
 """A simulated annotator: how many actions until the masks of a video are good enough, and which frame to look at.
 
-The user knows the true masks. An action is a click at the centre of the largest error on a frame; after each, the masks
-are propagated again. Who chooses the frame is what is compared: the tool's ranking (`proposed`), or the user who goes
-through every k-th frame (`every`).
+The user knows the true masks. On a frame, he clicks the centre of the largest error until the mask is good, a few times
+at most; then the masks are propagated again, and he goes to another frame. Going there is an action, and so is each
+click. Who chooses the frame is what is compared: the tool's ranking (`proposed`), or the user who goes through every
+k-th frame (`every`).
 
     vidseg project simulate DAVIS/JPEGImages/480p/dog DAVIS/Annotations/480p/dog
+    vidseg project simulate DAVIS/JPEGImages/480p DAVIS/Annotations/480p
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,13 +30,30 @@ Truth = Sequence[np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What an annotation took: `actions` until the mean J was reached (or given up), `curve` of mean J after each."""
+    """What an annotation took until the mean J was `reached`, or given up.
+
+    `actions` are the `clicks` and the frames gone to; `curve` holds (actions, mean J) after each frame.
+    """
 
     video: str
     chosen_by: str
     actions: int
+    clicks: int
     reached: bool
-    curve: tuple[float, ...]
+    curve: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who annotates: until the mean J is `target` or `most` actions are done; on a frame until its J is `good`.
+
+    `patience` is the number of clicks after which a frame is left as it is.
+    """
+
+    target: float = 0.85
+    most: int = 60
+    good: float = 0.9
+    patience: int = 3
 
 
 def largest_error(mask: np.ndarray, truth: np.ndarray) -> tuple[float, float, bool] | None:
@@ -66,12 +86,14 @@ def proposed(session: Session) -> Iterator[int]:
 
 
 def every(k: int) -> Callable[[Session], Iterator[int]]:
-    """Look at frames k, 2k, 3k ... and begin again, finer, at the end."""
+    """Look at frames k, 2k, 3k ... and then, finer and finer, at those between."""
 
     def choose(session: Session) -> Iterator[int]:
-        frames, step = session.project.video(1).frames, k
+        frames, step, seen = session.project.video(1).frames, k, {0}
         while step >= 1:
-            yield from range(step, frames, step)
+            fresh = [frame for frame in range(step, frames, step) if frame not in seen]
+            yield from fresh
+            seen.update(fresh)
             step //= 2
 
     return choose
@@ -83,38 +105,43 @@ def annotate(
     choose: Callable[[Session], Iterator[int]],
     *,
     name: str,
-    target: float = 0.85,
-    most: int = 60,
-    good: float = 0.9,
+    user: User = User(),
 ) -> Effort:
-    """Annotate object 1 of video 1 until the mean J over all frames reaches `target`, or `most` actions are done.
-
-    A frame whose J is at least `good` when it is looked at needs no click: it is accepted, which is no action.
-    """
+    """Annotate object 1 of video 1, beginning on the first frame that shows it."""
     session.project.set_settings({"repropagate": "off", "agreement": False})
     session.do("object.add", video=1)
-    first = next(n for n, mask in enumerate(truth) if mask.any())
-    curve = [_act(session, truth, first)]
-    frames = choose(session)
-    while curve[-1] < target and len(curve) < most:
+    clicks = _correct(session, truth, next(n for n, mask in enumerate(truth) if mask.any()), user)
+    actions, frames = clicks, choose(session)
+    curve = [(actions, _propagate(session, truth))]
+    while curve[-1][1] < user.target and actions < user.most:
         frame = next(frames, None)
         if frame is None:
             break
-        if overlap(_mask(session, truth, frame), truth[frame]) >= good:
+        made = _correct(session, truth, frame, user)
+        clicks, actions = clicks + made, actions + made + 1
+        curve.append((actions, _propagate(session, truth) if made else curve[-1][1]))
+    reached = curve[-1][1] >= user.target
+    return Effort(session.project.video(1).name, name, actions, clicks, reached, tuple(curve))
+
+
+def _correct(session: Session, truth: Truth, frame: int, user: User) -> int:
+    """Click a frame's largest errors until it is good, and accept it if it is; return the number of clicks."""
+    for made in range(user.patience + 1):
+        mask = _mask(session, truth, frame)
+        if overlap(mask, truth[frame]) >= user.good:
             session.do("review.set", video=1, objects=[1], start=frame, stop=frame + 1, state="accepted")
-            continue
-        curve.append(_act(session, truth, frame))
-    return Effort(session.project.video(1).name, name, len(curve), curve[-1] >= target, tuple(curve))
+            return made
+        click = largest_error(mask, truth[frame]) if made < user.patience else None
+        if click is not None:
+            x, y, on = click
+            session.do("prompt.click", video=1, object=1, frame=frame, x=x, y=y, on=on, overwrite=True)
+    return user.patience
 
 
-def _act(session: Session, truth: Truth, frame: int) -> float:
-    """Click the largest error of a frame, propagate, and return the mean J of the video."""
-    click = largest_error(_mask(session, truth, frame), truth[frame])
-    if click is not None:
-        x, y, on = click
-        session.do("prompt.click", video=1, object=1, frame=frame, x=x, y=y, on=on, overwrite=True)
-        session.do("propagate.start", video=1, objects=None, direction="both", frame=0, reach="all")
-        session.wait(float("inf"))
+def _propagate(session: Session, truth: Truth) -> float:
+    """Bring all masks up to date and return the mean J of the video."""
+    session.do("propagate.start", video=1, objects=None, direction="both", frame=0, reach="all")
+    session.wait(float("inf"))
     return float(np.mean([overlap(_mask(session, truth, n), mask) for n, mask in enumerate(truth)]))
 
 
@@ -124,7 +151,12 @@ def _mask(session: Session, truth: Truth, frame: int) -> np.ndarray:
 
 
 def compare(
-    video: Path, truth: Truth, load: Callable[[], Segmenter], *, steps: Sequence[int] = (5, 10), target: float = 0.85
+    video: Path,
+    truth: Truth,
+    load: Callable[[], Segmenter],
+    *,
+    steps: Sequence[int] = (5, 10),
+    user: User = User(),
 ) -> list[Effort]:
     """Annotate a video once with each way of choosing frames; return what each took."""
     ways = {"proposed": proposed, **{f"every {k}": every(k) for k in steps}}
@@ -134,5 +166,15 @@ def compare(
             tempfile.TemporaryDirectory() as folder,
             open_session(Path(folder) / "p.vidseg", videos=[video], load=load) as session,
         ):
-            found.append(annotate(session, truth, choose, name=name, target=target))
+            found.append(annotate(session, truth, choose, name=name, user=user))
+    return found
+
+
+def total(efforts: Sequence[Effort]) -> list[dict[str, Any]]:
+    """Add up what the videos took, one line a way of choosing frames."""
+    found = []
+    for name in dict.fromkeys(one.chosen_by for one in efforts):
+        mine = [one for one in efforts if one.chosen_by == name]
+        sums = {"actions": sum(one.actions for one in mine), "clicks": sum(one.clicks for one in mine)}
+        found.append({"videos": len(mine), "chosen_by": name, **sums, "reached": sum(one.reached for one in mine)})
     return found

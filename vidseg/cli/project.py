@@ -5,7 +5,7 @@ vidseg project check dance.vidseg         look for damage
 vidseg project propagate dance.vidseg     bring all masks up to date with the prompts
 vidseg project export dance.vidseg --format coco --out masks/
 vidseg project relink dance.vidseg 1 moved/dance.mp4
-vidseg project simulate frames/ truth/    count the clicks that a simulated user needs
+vidseg project simulate frames/ truth/    count the actions that a simulated user needs
 """
 
 from __future__ import annotations
@@ -55,10 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_simulate(verbs: Any) -> None:
-    text = "count the clicks that a simulated user needs; one JSON line a way of choosing frames"
+    text = "count the actions that a simulated user needs; one JSON line a video and way of choosing frames"
     simulate = verbs.add_parser("simulate", help=text, description=text)
-    simulate.add_argument("frames", type=Path, metavar="FRAMES", help="a video whose true masks are known")
-    simulate.add_argument("truth", type=Path, metavar="TRUTH", help="folder of index PNGs; all but 0 is the object")
+    simulate.add_argument(
+        "frames", type=Path, metavar="FRAMES", help="a video whose true masks are known, or a folder of them"
+    )
+    simulate.add_argument(
+        "truth", type=Path, metavar="TRUTH", help="folder of index PNGs (all but 0 is the object), or of such folders"
+    )
     simulate.add_argument("--target", type=float, default=0.85, metavar="J", help="mean J to reach (default: 0.85)")
     simulate.add_argument(
         "--every",
@@ -72,15 +76,21 @@ def _add_simulate(verbs: Any) -> None:
 
 
 def _simulate(args: argparse.Namespace) -> int:
-    from vidseg.annotate.simulate import compare
+    from vidseg.annotate.simulate import User, compare, total
     from vidseg.masks import palette
 
-    truth = [palette.read_index(path) > 0 for path in sorted(args.truth.glob("*.png"))]
-    if not truth:
-        raise DataError(f"{args.truth} holds no PNG files; expected one index mask a frame")
-    segmenter = _segmenter(args)
-    for effort in compare(args.frames, truth, lambda: segmenter, steps=args.every, target=args.target):
-        print(json.dumps(dataclasses.asdict(effort)), flush=True)
+    names = sorted(path.name for path in args.truth.iterdir() if path.is_dir()) if args.truth.is_dir() else []
+    clips = [(args.frames / name, args.truth / name) for name in names] or [(args.frames, args.truth)]
+    segmenter, efforts = _segmenter(args), []
+    for video, masks in clips:
+        truth = [palette.read_index(path) > 0 for path in sorted(masks.glob("*.png"))]
+        if not truth:
+            raise DataError(f"{masks} holds no PNG files; expected one index mask a frame")
+        for effort in compare(video, truth, lambda: segmenter, steps=args.every, user=User(target=args.target)):
+            print(json.dumps(dataclasses.asdict(effort)), flush=True)
+            efforts.append(effort)
+    if len(clips) > 1:
+        print("\n".join(json.dumps(line) for line in total(efforts)))
     return 0
 
 
