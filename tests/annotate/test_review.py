@@ -68,6 +68,11 @@ def test_each_sign_raises_suspicion_and_is_named(change: dict, reason: str) -> N
     assert any(re.search(reason, text) for text in found.reasons), found.reasons
 
 
+def test_a_jump_from_both_neighbours_is_told_once_and_as_the_larger_one() -> None:
+    masks = [mask(9), mask(10, box=Box(60, 60, 80, 80)), mask(11, box=Box(30, 30, 50, 50))]
+    assert look(masks, 10).reasons == ("moves by 3.5 of its size",)
+
+
 def test_more_signs_are_more_suspicious_and_never_beyond_one() -> None:
     one = odd_one(mask(10, iou=0.4)).suspicion
     two = odd_one(mask(10, iou=0.4, agreement=0.3)).suspicion

@@ -6,6 +6,7 @@ were independent, so that several weak signs count. What a person drew, clicked 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -139,7 +140,10 @@ def _distance(lane: Lane) -> np.ndarray:
 
 def _reasons(found: Sequence[Sign], n: int) -> tuple[str, ...]:
     told = sorted(((float(one.strength[n]), one.words(n)) for one in found if one.strength[n] >= _TOLD), reverse=True)
-    return tuple(dict.fromkeys(words for _, words in told))
+    strongest: dict[str, str] = {}  # a jump seen from both neighbours is told once
+    for _, words in told:
+        strongest.setdefault(re.sub(r"[\d.]+", "", words), words)
+    return tuple(strongest.values())
 
 
 def percent(lane: Lane, values: np.ndarray, frames: int) -> list[int]:
