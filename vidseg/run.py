@@ -1,8 +1,8 @@
 """A tracking run from source to files: decode, track, write, survive being stopped. What `vidseg track` does.
 
-Three threads or four: frames are decoded ahead and, where that pays, encoded ahead; the caller's thread tracks; a worker
-writes masks, journal and overlay. All queues are bounded and nothing is kept of a frame once it is written, so memory
-does not grow with the video. No pixel belongs to two objects: the larger logit wins.
+Three threads or four: frames are decoded ahead and, where that pays, encoded ahead; the caller's thread tracks; a
+worker writes masks, journal and overlay. All queues are bounded and nothing is kept of a frame once it is written, so
+memory does not grow with the video. No pixel belongs to two objects: the larger logit wins.
 """
 
 from __future__ import annotations
