@@ -2,7 +2,7 @@
 
 The decision to know: attention weights of a query sum to one, so values may be averaged *before* their projection,
 `softmax(QK')(V W + b) = (softmax(QK') V) W + b`, and the numbers stay the same. Memories have 64 channels and are
-projected to 256, so long attention saves three eighths of its arithmetic when it is written out, tile by tile.
+projected to 256, so long attention saves three eighths of its arithmetic when it is written out.
 
 What is faster depends on the processor, since torch's fused kernel multiplies bfloat16 as such only with AMX, and
 elsewhere takes the time of float32. Processor time on one core, 256 queries, 28,736 keys of 256 channels, milliseconds
@@ -11,6 +11,8 @@ in float32 / bfloat16: with AVX-512 BF16 the fused kernel 105 / 99, written out 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,38 +20,41 @@ from torch import Tensor, nn
 from vidseg.model.positions import rotary_table, rotate
 from vidseg.processor import fuses_bfloat16
 
-_TILE = 1024  # queries and keys at a time: their scores stay in the cache
+_BLOCK = 1 << 22  # scores at a time in bfloat16, in whole rows: they stay in the cache
+_QUERIES = 256  # but never fewer rows than this, or the products get slow
+_TILE = 1024  # in float32, twice the size, queries and keys at a time: their scores stay in the cache
 _LONG = 8192  # keys from which narrow values pay in float32
 
 
 def weighted_values(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Return softmax(q k' / sqrt(C)) v for q (B, heads, L, C), k (B, heads, K, C), v (B, heads, K, D), D at most C."""
     channels, narrow = q.shape[-1], v.shape[-1]
-    if q.device.type == "cpu" and not torch.is_grad_enabled() and _written_out_pays(q, k, v):
-        return _written_out(q, k, v)
+    if q.device.type == "cpu" and not torch.is_grad_enabled():
+        long = k.shape[-2] >= _LONG
+        if q.dtype == torch.bfloat16 and not fuses_bfloat16():
+            return _one_by_one(_by_rows, q, k, v) if long else _by_rows(q, k, v)
+        if q.dtype == torch.float32 and long and narrow < channels:
+            return _one_by_one(_by_tiles, q, k, v)
     if channels == narrow:
         return F.scaled_dot_product_attention(q, k, v)
     return F.scaled_dot_product_attention(q, k, F.pad(v, (0, channels - narrow)))[..., :narrow]
 
 
-def _written_out_pays(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    if q.dtype == torch.bfloat16:
-        return not fuses_bfloat16()
-    return q.dtype == torch.float32 and v.shape[-1] < q.shape[-1] and k.shape[-2] >= _LONG
+def _one_by_one(attend: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attend for one of the batch at a time: with many keys, one object's scores fill the cache."""
+    return torch.cat([attend(*one) for one in zip(q.split(1), k.split(1), v.split(1), strict=True)])
 
 
-def _written_out(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    if k.shape[-2] <= _TILE:
-        return _softmax(q, k, v)
-    answers = [
-        torch.cat([_by_tiles(part, *rest) for part in one.split(_TILE, dim=-2)], dim=-2)
-        for one, *rest in zip(q.split(1), k.split(1), v.split(1), strict=True)
-    ]
-    return torch.cat(answers) if len(answers) > 1 else answers[0]
-
-
-def _softmax(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(dim=-1) @ v
+def _by_rows(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    keys = k.transpose(-1, -2).contiguous()
+    q = q * q.shape[-1] ** -0.5
+    answers = q.new_empty(*q.shape[:-1], v.shape[-1])
+    rows = max(_QUERIES, _BLOCK // (keys.shape[0] * keys.shape[1] * keys.shape[-1]))
+    for start in range(0, q.shape[-2], rows):
+        weights = q[..., start : start + rows, :] @ keys
+        torch.softmax(weights, dim=-1, out=weights)
+        torch.matmul(weights, v, out=answers[..., start : start + rows, :])
+    return answers
 
 
 def _by_tiles(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -57,19 +62,21 @@ def _by_tiles(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     Source: online softmax (arXiv 1805.02867), as in FlashAttention (arXiv 2205.14135).
     """
-    q = q * q.shape[-1] ** -0.5
+    return torch.cat([_row_of_tiles(part, k, v) for part in (q * q.shape[-1] ** -0.5).split(_TILE, dim=-2)], dim=-2)
+
+
+def _row_of_tiles(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     highest = q.new_full((*q.shape[:-1], 1), -torch.inf)
-    total = torch.zeros_like(highest, dtype=torch.float32)
-    summed = q.new_zeros((*q.shape[:-1], v.shape[-1]), dtype=torch.float32)
+    total, summed = torch.zeros_like(highest), q.new_zeros((*q.shape[:-1], v.shape[-1]))
     for keys, values in zip(k.split(_TILE, dim=-2), v.split(_TILE, dim=-2), strict=True):
         weights = q @ keys.transpose(-1, -2)
         higher = torch.maximum(highest, weights.amax(dim=-1, keepdim=True))
         weights.sub_(higher).exp_()
-        fade = (highest - higher).float().exp_()
-        total.mul_(fade).add_(weights.sum(dim=-1, keepdim=True, dtype=torch.float32))
+        fade = (highest - higher).exp_()
+        total.mul_(fade).add_(weights.sum(dim=-1, keepdim=True))
         summed.mul_(fade).add_(weights @ values)
         highest = higher
-    return summed.div_(total).to(q.dtype)
+    return summed.div_(total)
 
 
 class Attention(nn.Module):
