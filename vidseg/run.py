@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-import torch
 
 from vidseg.encode_ahead import Encoded, encoded
 from vidseg.errors import ConfigError, VideoError, VidsegError
@@ -340,13 +339,12 @@ def _exclusive(result: TrackResult, ids: frozenset[int]) -> tuple[np.ndarray, li
     logits = result.full_logits()
     logits = (logits if len(rows) == len(logits) else logits[rows]).flatten(1)
     masks = logits > 0
-    if len(rows) > 1:  # few pixels are claimed twice, so only those are compared
-        claimed = masks[0].to(torch.uint8)
-        for mask in masks[1:]:
-            claimed += mask
-        twice = (claimed > 1).nonzero()[:, 0]
-        winner = logits[:, twice].argmax(0)
-        masks[:, twice] = winner == torch.arange(len(rows), device=logits.device)[:, None]
+    if len(rows) > 1:
+        masks &= logits == logits.amax(0)
+        taken = masks[0].clone()
+        for mask in masks[1:]:  # of equals, the first
+            mask &= ~taken
+            taken |= mask
     return masks.unflatten(1, result.size).cpu().numpy(), rows
 
 
