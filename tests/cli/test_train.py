@@ -36,11 +36,13 @@ def config(tmp_path):
 
 def test_run_trains_and_a_second_call_has_nothing_to_do(config, tmp_path, capsys):
     out = tmp_path / "run"
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     assert (
         main(["train", config, "--out", str(out), "--set", "stages=[{steps: 1, size: [64, 64], frames: 2, batch: 1}]"])
         == 0
     )
     assert "done: 1 steps" in capsys.readouterr().err
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     assert main(["train", config, "--out", str(out)]) == 0
     assert "step 2/2" in capsys.readouterr().err
     assert len(read_rows(out / "metrics.csv")) == 2

@@ -10,7 +10,8 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,39 +60,46 @@ def run(args: argparse.Namespace) -> None:
 def _train(config: Any, folder: Path, args: argparse.Namespace) -> None:
     from vidseg.train.loop import train
 
-    stop = _stopper(args.minutes)
     bar = None
-    for report in train(config, folder, stop=stop, resume=not args.fresh):
-        if args.quiet:
-            continue
-        if bar is None and sys.stderr.isatty():
-            from tqdm import tqdm
+    with _stopper(args.minutes) as stop:
+        for report in train(config, folder, stop=stop, resume=not args.fresh):
+            if args.quiet:
+                continue
+            if bar is None and sys.stderr.isatty():
+                from tqdm import tqdm
 
-            bar = tqdm(total=config.steps, initial=report.step, unit="step", file=sys.stderr)
-        if bar is not None:
-            bar.update(report.step - bar.n)
-        lines = [_line(report.metrics, config.steps)] if report.metrics and bar is None else []
-        lines += [report.news] if report.news else []
-        if bar is not None and report.metrics:
-            bar.set_postfix_str(f"loss {report.metrics['loss']:.3f} J {100 * report.metrics['overlap']:.1f}")
-        for line in lines:
-            (bar.write(line, file=sys.stderr) if bar is not None else print(line, file=sys.stderr, flush=True))
+                bar = tqdm(total=config.steps, initial=report.step, unit="step", file=sys.stderr)
+            if bar is not None:
+                bar.update(report.step - bar.n)
+            lines = [_line(report.metrics, config.steps)] if report.metrics and bar is None else []
+            lines += [report.news] if report.news else []
+            if bar is not None and report.metrics:
+                bar.set_postfix_str(f"loss {report.metrics['loss']:.3f} J {100 * report.metrics['overlap']:.1f}")
+            for line in lines:
+                (bar.write(line, file=sys.stderr) if bar is not None else print(line, file=sys.stderr, flush=True))
     if bar is not None:
         bar.close()
 
 
-def _stopper(minutes: float | None) -> Callable[[], bool]:
-    """True once the first Ctrl-C or SIGTERM came or the time is over; a second Ctrl-C interrupts at once."""
+@contextmanager
+def _stopper(minutes: float | None) -> Iterator[Callable[[], bool]]:
+    """True once the first Ctrl-C or SIGTERM came or the time is over; a second Ctrl-C interrupts at once.
+
+    Signals mean again what they meant before when the block is left.
+    """
     state = {"asked": False}
 
     def ask(number: int, frame: object) -> None:
         state["asked"] = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    signal.signal(signal.SIGINT, ask)
-    signal.signal(signal.SIGTERM, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     end = None if minutes is None else time.monotonic() + 60 * minutes
-    return lambda: state["asked"] or (end is not None and time.monotonic() > end)
+    try:
+        yield lambda: state["asked"] or (end is not None and time.monotonic() > end)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _line(metrics: dict[str, float], steps: int) -> str:
