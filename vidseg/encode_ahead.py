@@ -17,7 +17,7 @@ from vidseg.picture import prepare
 from vidseg.types import Frame
 from vidseg.video import read_ahead
 
-__all__ = ["Encoded", "encoded"]
+__all__ = ["Encoded", "encoded", "pays"]
 
 _SMALL = 512  # pixels of the input's long side up to which a network counts as small
 
@@ -34,7 +34,7 @@ def encoded(
 ) -> Generator[Encoded, None, None]:
     """Yield `frames` with their features, those whose index is to `skip` without; close it to stop the threads."""
     threads = torch.get_num_threads()
-    if model.device.type != "cpu" or model.config.image_size > _SMALL or threads < 2:
+    if not pays(model):
         yield from _each(model, frames, skip)
         return
     torch.set_num_threads(threads - threads // 2)
@@ -42,6 +42,11 @@ def encoded(
         yield from read_ahead(_each(model, frames, skip, threads=threads // 2), depth=1)
     finally:
         torch.set_num_threads(threads)
+
+
+def pays(model: Sam2) -> bool:
+    """Whether frames are better encoded beside the tracking than in between."""
+    return model.device.type == "cpu" and model.config.image_size <= _SMALL and torch.get_num_threads() > 1
 
 
 def _each(

@@ -6,7 +6,7 @@ memories, drift it can be corrected of (it follows the colour that it remembers)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -84,6 +84,9 @@ class Flood:
         known = [one for one in vouched if one.mean is not None]
         last = [one for one in (*known, *recent) if one.centre is not None]
         return Trail(known[-1].mean if known else None, last[-1].centre if last else None)
+
+    def encode_ahead(self, read: Callable[[], Frame]) -> Callable[[], Frame]:
+        return lambda: self.encode(read())
 
     def follow(self, tracks: Sequence[Trail], encoded: Frame) -> list[tuple[Trail, Followed]]:
         return [self._follow(track, encoded.image.astype(int)) for track in tracks]

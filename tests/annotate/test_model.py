@@ -13,6 +13,7 @@ import torch
 from vidseg import cli
 from vidseg.annotate import Project, Session, open_session
 from vidseg.annotate.model import ModelSegmenter
+from vidseg.errors import VideoError
 from vidseg.model import Sam2
 from vidseg.model.config import PRESETS
 from vidseg.tracker import track
@@ -164,3 +165,22 @@ def test_vidseg_project_propagate_brings_masks_up_to_date(
         project.store.connection.execute("DELETE FROM mask WHERE source = 'propagated'")
     assert cli.main([*command, "tiny.safetensors"]) == 1
     assert "propagation failed: " in (error := capsys.readouterr().err) and "is not there any more" in error
+
+
+def test_a_frame_encoded_ahead_is_the_frame(segmenter: ModelSegmenter) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    taken = segmenter.encode_ahead(lambda: Frame(3, 0.3, image))()
+    expected = segmenter.encode(Frame(3, 0.3, image))
+    assert taken.frame.index == 3
+    torch.testing.assert_close(taken.features.vision, expected.features.vision, atol=1e-5, rtol=1e-5)
+
+
+def test_what_fails_ahead_is_raised_when_it_is_asked_for(segmenter: ModelSegmenter) -> None:
+    def broken() -> Frame:
+        raise VideoError("frame 7 is broken")
+
+    threads = torch.get_num_threads()
+    take = segmenter.encode_ahead(broken)
+    with pytest.raises(VideoError, match="frame 7 is broken"):
+        take()
+    assert torch.get_num_threads() == threads

@@ -6,7 +6,8 @@ direction of travel; `follow` puts all tracks into one state, so that objects ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import automatic
+from ..encode_ahead import pays
 from ..image import EncodedImage
 from ..memory import Memory, MemoryBank, Pointer
 from ..model import ImageFeatures, Sam2
@@ -53,12 +55,34 @@ class ModelSegmenter:
     def __init__(self, model: Sam2, *, name: str = "") -> None:
         self._model = model
         self._limits = limits_of(model)
+        self._threads = torch.get_num_threads()
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="vidseg-encode") if pays(model) else None
         self.name = name or model.config.name
 
     @torch.inference_mode()
     def encode(self, frame: Frame) -> EncodedFrame:
         """Look at a frame once."""
         return EncodedFrame(frame, self._model.encode_image(prepare(self._model, frame.image)))
+
+    def encode_ahead(self, read: Callable[[], Frame]) -> Callable[[], EncodedFrame]:
+        """See `Segmenter`: on some of the cores, until the result is taken, where that pays."""
+        if self._beside is None:
+            return lambda: self.encode(read())
+        share = self._threads // 2
+
+        def encode() -> EncodedFrame:
+            torch.set_num_threads(share)
+            return self.encode(read())
+
+        def take() -> EncodedFrame:
+            try:
+                return begun.result()
+            finally:
+                torch.set_num_threads(self._threads)
+
+        begun = self._beside.submit(encode)
+        torch.set_num_threads(self._threads - share)
+        return take
 
     @torch.inference_mode()
     def segment(

@@ -179,8 +179,15 @@ def _answer(session: Session, job: Job) -> Iterator[None]:
 
 
 def _sweep(session: Session, job: Job, todo: Sequence[Leg], frames: Sequence[int]) -> Iterator[None]:
+    try:
+        yield from _visit(session, job, todo, frames)
+    finally:
+        session.look_no_further()
+
+
+def _visit(session: Session, job: Job, todo: Sequence[Leg], frames: Sequence[int]) -> Iterator[None]:
     tracks: dict[Leg, Track] = {}
-    for frame in frames:
+    for frame, coming in zip(frames, [*frames[1:], None], strict=False):  # there may be no frame at all
         if job.replan:
             return
         active = [leg for leg in todo if leg.covers(frame)]
@@ -194,6 +201,8 @@ def _sweep(session: Session, job: Job, todo: Sequence[Leg], frames: Sequence[int
         for leg in active:
             if leg not in tracks:
                 tracks[leg] = _start(session, job.video, leg)
+        if coming is not None:
+            session.look_ahead(job.video, coming, direction=job.direction)
         results = session.segmenter.follow([tracks[leg] for leg in active], encoded)
         found: list[tuple[Leg, Followed]] = []
         for leg, (track, followed) in zip(active, results, strict=True):

@@ -1,4 +1,4 @@
-"""What the annotator asks of a model, as a protocol of six verbs; any model that can do them will do.
+"""What the annotator asks of a model, as a protocol of seven verbs; any model that can do them will do.
 
 Here: the protocol and its values. The implementation on vidseg's own models is in `model.py`; tests use one that needs
 no model at all. Everything is plain arrays or opaque values that are never changed, so that the session can keep, drop
@@ -7,7 +7,7 @@ and share them freely.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -53,6 +53,11 @@ class Segmenter(Protocol):
 
     def encode(self, frame: Frame) -> Encoded:
         """Look at a frame once."""
+
+    def encode_ahead(self, read: Callable[[], Frame]) -> Callable[[], Encoded]:
+        """Begin to look at a frame that will be wanted next; what is returned gives the result, or raises what `read`
+        raised. `read` may be called in another thread, or only when the result is asked for.
+        """
 
     def segment(
         self,

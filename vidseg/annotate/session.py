@@ -11,12 +11,16 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from ..errors import VidsegError
+from ..types import Frame
 from . import events, propagate, view
 from .cache import Recent
 from .events import Event
@@ -61,6 +65,7 @@ class Session:
             self.model["message"] = "no model was loaded; only drawing, reviewing and exporting work"
         self._listeners: list[Listener] = []
         self._encoded: Recent[Encoded] = Recent(_ENCODED)
+        self._ahead: dict[tuple[int, str, int], Callable[[], Encoded]] = {}
         self._memories: Recent[Memory | None] = Recent(_MEMORIES)
         self._jobs: list[Job] = []
         self._due: dict[tuple[int, int], float] = {}
@@ -182,12 +187,29 @@ class Session:
 
     def encoded(self, video: int, frame: int, *, direction: int = 0) -> Encoded:
         """A frame as the model sees it; the last few are kept. In a direction of travel, frames are decoded ahead."""
-        reader = {1: "forward", 0: "still", -1: "backward"}[direction]
+        key = (video, self.project.video(video).fingerprint, frame)
 
         def make() -> Encoded:
-            return self.segmenter.encode(self.frames.read(video, frame, reader=reader, ahead=4 if direction else 0))
+            begun = self._ahead.pop(key, None)
+            return begun() if begun is not None else self.segmenter.encode(self._read(video, frame, direction))
 
-        return self._encoded.get((video, self.project.video(video).fingerprint, frame), make)
+        return self._encoded.get(key, make)
+
+    def look_ahead(self, video: int, frame: int, *, direction: int) -> None:
+        """Begin to encode the frame that `encoded` will be asked for next."""
+        key = (video, self.project.video(video).fingerprint, frame)
+        if key not in self._encoded and key not in self._ahead:
+            self._ahead[key] = self.segmenter.encode_ahead(partial(self._read, video, frame, direction))
+
+    def look_no_further(self) -> None:
+        """Drop what `look_ahead` began and nobody asked for."""
+        while self._ahead:
+            with suppress(VidsegError):
+                self._ahead.popitem()[1]()
+
+    def _read(self, video: int, frame: int, direction: int) -> Frame:
+        reader = {1: "forward", 0: "still", -1: "backward"}[direction]
+        return self.frames.read(video, frame, reader=reader, ahead=4 if direction else 0)
 
     def is_encoded(self, video: int, frame: int) -> bool:
         """Whether the model has looked at that frame lately."""
