@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import vidseg.run as run_module
 from vidseg.errors import ConfigError, PromptError, VideoError, VidsegError
 from vidseg.job import Job
 from vidseg.masks import palette
-from vidseg.run import run_job
+from vidseg.result import TrackResult
+from vidseg.run import _exclusive, run_job
 from vidseg.scene import write_scene
 from vidseg.tracker import track
 from vidseg.tracks import read_tracks
@@ -112,6 +114,16 @@ def test_a_run_killed_at_many_moments_ends_as_if_it_had_not_been(
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     count = len(open_video(tmp_path / "whole" / "overlay.mp4"))
     assert len(open_video(tmp_path / "killed" / "overlay.mp4")) == count == 22
+
+
+def test_a_pixel_that_objects_claim_alike_is_the_first_ones():
+    logits = torch.full((2, 4, 4), 3.0)
+    logits[1, 0] = 5.0
+    result = TrackResult(0, 0.0, (4, 4), (1, 2), logits, torch.ones(2), torch.ones(2))
+    masks, rows = _exclusive(result, frozenset({1, 2}))
+    assert rows == [0, 1]
+    assert masks.sum(axis=0).tolist() == [[1] * 4] * 4
+    assert masks[1].any(axis=1).tolist() == [True, False, False, False]
 
 
 def ctrl_c_at(frame):
