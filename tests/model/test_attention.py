@@ -92,3 +92,13 @@ def test_tables_made_while_tracking_can_be_trained_with_later():
     x = torch.randn(1, 12, 8)
     layer(x, x, x, grid=(3, 4)).sum().backward()
     assert layer.q_proj.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_attention_works_under_autocast_without_gradients(fused, monkeypatch):
+    monkeypatch.setattr(attention, "fuses_bfloat16", lambda: fused)
+    q, k, v = (torch.randn(1, 1, 40, 16) for _ in range(3))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = attention.weighted_values(q.bfloat16(), k.bfloat16(), v[..., :8])
+    expected = torch.softmax(q @ k.transpose(-1, -2) / 4, dim=-1) @ v[..., :8]
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0.05)

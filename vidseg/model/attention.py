@@ -29,7 +29,7 @@ _LONG = 8192  # keys from which narrow values pay in float32
 def weighted_values(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Return softmax(q k' / sqrt(C)) v for q (B, heads, L, C), k (B, heads, K, C), v (B, heads, K, D), D at most C."""
     channels, narrow = q.shape[-1], v.shape[-1]
-    if q.device.type == "cpu" and not torch.is_grad_enabled():
+    if q.device.type == "cpu" and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):
         long = k.shape[-2] >= _LONG
         if q.dtype == torch.bfloat16 and not fuses_bfloat16():
             return _one_by_one(_by_rows, q, k, v) if long else _by_rows(q, k, v)
