@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from labelled import SIZE, Make, scene_of
 
+from vidseg import tracker
 from vidseg.cli import main
 from vidseg.evaluate import Copy, run
 from vidseg.masks import palette
@@ -81,6 +82,24 @@ def test_interactive_writes_a_curve(davis: Make, tiny_checkpoint: Path, tmp_path
     assert found["curve"][-1] == pytest.approx(found["j_and_f"], abs=1e-3)
 
 
+def test_a_policy_limits_what_a_frame_sees(
+    davis: Make, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    real = tracker.track
+
+    def track(*args, limits, **more):
+        seen.append(limits)
+        return real(*args, limits=limits, **more)
+
+    monkeypatch.setattr(tracker, "track", track)
+    command = ["eval", str(davis(names=("a",), frames=4)), "--checkpoint", str(tiny_checkpoint)]
+    assert main([*command, "--out", str(tmp_path / "own")]) == 0
+    assert main([*command, "--out", str(tmp_path / "less"), "--policy", "recent=1, prompted=2"]) == 0
+    assert [(one.prompted, one.recent, one.pointers) for one in seen] == [(4, 6, 15), (2, 1, 15)]
+    assert json.loads((tmp_path / "less" / "results.json").read_text())["settings"]["policy"] == "recent=1, prompted=2"
+
+
 def test_masks_of_another_program_are_scored_again_every_time(davis: Make, tmp_path: Path) -> None:
     folder, other, out = str(davis(names=("a",))), tmp_path / "other", tmp_path / "out"
     for frame in range(6):
@@ -136,6 +155,8 @@ def test_labels_of_the_first_frame_alone_give_masks_and_no_score(davis: Make, tm
         (["--interactive", "-1"], "--interactive -1 is below 0"),
         (["--interactive", "2", "--baseline", "copy"], "--interactive corrects a model"),
         (["--baseline", "copy", "--prompt", "box"], "--baseline copy starts from the first mask"),
+        (["--policy", "recent=few"], "--policy 'recent=few' is not possible; expected prompted=N (from 1), recent=N"),
+        (["--policy", "recent=1", "--baseline", "copy"], "--policy is about a model's memory"),
     ],
 )
 def test_options_that_do_not_fit_together_are_wrong_usage(

@@ -18,7 +18,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--baseline", choices=("copy", "flow"), help="copy the first mask, or carry it by optical flow"
     )
     add_model_arguments(parser)
+    parser.add_argument(
+        "--policy",
+        default="",
+        metavar="KEY=N,...",
+        help="how many prompted frames, recent frames and pointers a frame sees, such as recent=1,prompted=2 "
+        "(default: what the model was made for)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -114,8 +121,27 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--interactive {args.interactive} is below 0; give the number of corrections")
     if args.interactive and (args.masks or args.baseline):
         raise UsageError("--interactive corrects a model; leave --masks and --baseline out")
+    if args.policy and (args.masks or args.baseline):
+        raise UsageError("--policy is about a model's memory; leave --masks and --baseline out")
+    _policy(args.policy)
     if args.baseline and args.prompt != "mask":
         raise UsageError(f"--baseline {args.baseline} starts from the first mask; leave --prompt {args.prompt} out")
+
+
+def _policy(text: str) -> dict[str, int]:
+    """The memory limits of "recent=1,prompted=2"."""
+    from vidseg.cli import UsageError
+
+    limits = {}
+    for part in filter(None, text.split(",")):
+        key, _, number = (word.strip() for word in part.partition("="))
+        least = {"prompted": 1, "recent": 0, "pointers": 0}.get(key)
+        if least is None or not number.isdigit() or int(number) < least:
+            raise UsageError(
+                f"--policy {part.strip()!r} is not possible; expected prompted=N (from 1), recent=N or pointers=N"
+            )
+        limits[key] = int(number)
+    return limits
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -136,7 +162,7 @@ def _settings(args: argparse.Namespace, dataset: Dataset, protocol: Protocol) ->
     if args.baseline:
         return settings | {"baseline": args.baseline}
     settings |= {"prompt": args.prompt, "seed": args.seed, "interactive": args.interactive, "model": args.model}
-    settings |= {"image_size": args.image_size, "device": args.device, "dtype": args.dtype}
+    settings |= {"image_size": args.image_size, "device": args.device, "dtype": args.dtype, "policy": args.policy}
     path = args.checkpoint or (Path(args.model) if Path(args.model).is_file() else None)
     if path and path.is_file():
         state = path.stat()
@@ -155,7 +181,11 @@ class _LoadedWhenNeeded:
         from vidseg.evaluate.methods import Tracker
 
         if self.method is None:
-            self.method = Tracker(load(self.args), corrected=self.args.interactive > 0)
+            from vidseg.tracker import limits_of
+
+            model = load(self.args)
+            limits = replace(limits_of(model), **_policy(self.args.policy))
+            self.method = Tracker(model, corrected=self.args.interactive > 0, limits=limits)
         return self.method.follow(task, prompts)
 
 

@@ -24,6 +24,7 @@ from vidseg.video import Video, open_video
 from vidseg.video.folder import SUFFIXES
 
 if TYPE_CHECKING:
+    from vidseg.memory import Limits
     from vidseg.model import Sam2
     from vidseg.tracker import TrackResult
 
@@ -112,10 +113,12 @@ class Tracker:
 
     Where two objects claim a pixel it goes to the higher logit, unless the protocol lets objects overlap. An object has
     no mask before its prompt. `corrected` prompts (see `interactive`) act as on live video: from their frame on.
+    `limits` is how much of the past a frame sees, if not what the model was made for.
     """
 
     model: Sam2
     corrected: bool = False
+    limits: Limits | None = None
 
     def follow(self, task: Task, prompts: Sequence[Prompt]) -> Iterator[Answer]:
         """Yield the tracked masks from the first prompted frame on."""
@@ -123,7 +126,7 @@ class Tracker:
 
         video = video_of(task)
         frames = video.frames(min(task.starts.values())) if self.corrected else video
-        for result in track(self.model, frames, prompts):
+        for result in track(self.model, frames, prompts, limits=self.limits):
             yield result.frame, merged(result, task)
 
 
