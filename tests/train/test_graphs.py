@@ -13,9 +13,10 @@ from vidseg.model.config import PRESETS
 from vidseg.model.sam2 import Sam2
 from vidseg.train.clip import stack
 from vidseg.train.config import OptimiserConfig, SourceConfig, StageConfig, TrainConfig
+from vidseg.train.distributed import Place
 from vidseg.train.graphs import Graphs
 from vidseg.train.model_step import forget_positions, make_batch
-from vidseg.train.run import gradients
+from vidseg.train.run import choose_device, gradients
 from vidseg.train.sources import Scenes
 
 CONFIG = TrainConfig(
@@ -72,6 +73,11 @@ def test_kinds_stay_in_their_places():
     kinds = [[rows.tolist() for rows in batch.kinds] for batch in batches("cpu", 3)]
     assert kinds[0] == kinds[1] == kinds[2]
     assert len([rows for rows in kinds[0] if rows]) > 1
+
+
+def test_several_processes_are_refused():
+    with pytest.raises(ConfigError, match=r"graphs take one process, not 2; set graphs to false"):
+        choose_device(replace(CONFIG, graphs=True), Place(0, 2, 0))
 
 
 def test_several_batches_a_step_are_refused():

@@ -71,8 +71,10 @@ def choose_device(config: TrainConfig, place: Place) -> torch.device:
     """The device of this process; TF32 is allowed on a GPU.
 
     Raises:
-        ConfigError: a GPU is asked for and there is none.
+        ConfigError: a GPU is asked for and there is none, or `graphs` for several processes.
     """
+    if config.graphs and place.world > 1:
+        raise ConfigError(f"graphs take one process, not {place.world}; set graphs to false")
     name = config.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
