@@ -19,6 +19,7 @@ from vidseg.model import (
     Sam2,
     Sam2Config,
 )
+from vidseg.model.layers import LayerNorm2d
 
 RELEASED = {  # tensors, numbers
     "sam2.1-tiny": (471, 38_962_754),
@@ -98,6 +99,17 @@ def test_narrowing_takes_channels_from_memory_attention_alone():
     wide, narrow = (Sam2(replace(PRESETS["tiny-test"], memory_narrowing=n)).state_dict() for n in (1, 2))
     changed = {name for name in wide if wide[name].shape != narrow[name].shape}
     assert changed and all(name.startswith("memory_attention.layers.0.") and "attn" in name for name in changed)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_a_layer_norm_by_sums_is_the_layer_norm_and_keeps_the_precision(dtype, close):
+    norm = LayerNorm2d(4)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = torch.randn(2, 4, 5, 6)
+    found = norm.to(dtype).by_sums(x.to(dtype))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), norm.float()(x), atol=close, rtol=close)
 
 
 def test_square_models_take_a_square():

@@ -49,8 +49,12 @@ class LayerNorm2d(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise every pixel's channel vector."""
         if x.is_cuda and x.shape[1] <= _FEW:
-            x = x.float()
-            centred = x - x.mean(dim=1, keepdim=True)
-            x = centred * torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + self.eps)
-            return x * self.weight[:, None, None] + self.bias[:, None, None]
+            return self.by_sums(x)
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def by_sums(self, x: Tensor) -> Tensor:
+        """The same by plain sums, computed in float32 and given back in the precision of `x`."""
+        exact = x.float()
+        centred = exact - exact.mean(dim=1, keepdim=True)
+        normed = centred * torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + self.eps)
+        return (normed * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
