@@ -38,7 +38,7 @@ def check_same_numbers(device):
     graphs = Graphs(lambda batch: gradients(model, CONFIG, batch), model.parameters())
     corrected = set()
     for batch in batches(device, 6):
-        corrected.add(batch.correct)
+        corrected.add(batch.correction)
         model.zero_grad()
         expected = gradients(model, CONFIG, batch)
         wanted = model.image_encoder.trunk.patch_embed.proj.weight.grad.clone()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 
 from vidseg.model.config import PRESETS
@@ -14,7 +15,16 @@ from vidseg.model.sam2 import Sam2
 from vidseg.train import user
 from vidseg.train.clip import stack
 from vidseg.train.losses import LossConfig, means, total
-from vidseg.train.model_step import StepConfig, fit_input, forget_positions, make_batch, precision, run_batch, target_of
+from vidseg.train.model_step import (
+    Correction,
+    StepConfig,
+    fit_input,
+    forget_positions,
+    make_batch,
+    precision,
+    run_batch,
+    target_of,
+)
 from vidseg.train.sources import Scenes
 from vidseg.train.user import KINDS, PromptConfig
 
@@ -61,7 +71,7 @@ def test_draws_depend_on_seed_number_and_place_alone():
     part = make_batch(stack(made[2:]), PromptConfig(), seed=1, number=3, first=2)
     rows = whole.clip >= 2
     assert torch.equal(whole.uniform[rows][:, :, :4], part.uniform[:, :, :4])
-    assert whole.correct == part.correct
+    assert whole.correction == part.correction
     assert not torch.equal(whole.uniform, batch_of(made, PromptConfig(), number=4).uniform)
 
 
@@ -173,15 +183,49 @@ def test_saving_memory_changes_no_number(model, config, dtype):
     assert_close(results[0], results[1], **exact)
 
 
-def test_corrected_frame_gets_a_click_and_counts_twice(model):
-    prompts = replace(MASK, correct=1.0)
-    batch = batch_of(clips(), prompts)
-    assert batch.correct in (1, 2)
+@pytest.mark.parametrize("clicks", [1, 3])
+def test_corrected_frame_gets_its_clicks_and_counts_once_more_for_each(model, clicks):
+    batch = batch_of(clips(), MASK)._replace(correction=Correction(2, clicks))
+    with torch.no_grad():
+        sums, results = run_batch(model, batch, LOSSES, MASK)
+        plain, _ = run_batch(model, batch._replace(correction=None), LOSSES, MASK)
+    assert [result.points is not None for result in results] == [True, False, True]
+    assert results[2].points.labels.shape[1] == clicks
+    assert sums.rows == plain.rows + clicks * batch.known[:, 2].sum()
+
+
+@pytest.mark.parametrize("kind", ["box", "click"])
+def test_first_frame_is_corrected_where_it_was_clicked_or_boxed(model, kind):
+    prompts = PromptConfig(**{**dict.fromkeys(KINDS, 0.0), kind: 1.0, "truth": 0.0})
+    batch = batch_of(clips(), prompts)._replace(correction=Correction(0, 2))
     with torch.no_grad():
         sums, results = run_batch(model, batch, LOSSES, prompts)
-        plain, _ = run_batch(model, batch._replace(correct=0), LOSSES, prompts)
-    assert [result.points is not None for result in results] == [True, batch.correct == 1, batch.correct == 2]
-    assert sums.rows == plain.rows + batch.known[:, batch.correct].sum()
+        plain, before = run_batch(model, batch._replace(correction=None), LOSSES, prompts)
+    given = before[0].points.labels.shape[1]
+    assert results[0].points.labels.shape[1] == given + 2
+    assert torch.equal(results[0].points.points[:, :given], before[0].points.points)
+    assert sums.rows == plain.rows + 2 * batch.known[:, 0].sum()
+    wrong = F.interpolate(before[0].logits[:, None], size=batch.masks.shape[-2:], mode="bilinear")[:, 0] > 0
+    counts = ~batch.ignore[:, 0].index_select(0, batch.clip)
+    assert torch.equal(
+        results[0].points.points[:, given], user.correction(wrong, batch.masks[:, 0], counts).points[:, 0]
+    )
+
+
+def test_exact_masks_are_not_corrected_on_the_first_frame(model):
+    batch = batch_of(clips(), MASK)._replace(correction=Correction(0, 2))
+    with torch.no_grad():
+        sums, results = run_batch(model, batch, LOSSES, MASK)
+        plain, _ = run_batch(model, batch._replace(correction=None), LOSSES, MASK)
+    assert sums.rows == plain.rows
+    assert (results[0].points.labels == user.PAD).all()
+
+
+def test_corrections_come_as_often_as_asked_on_every_frame_with_every_number_of_clicks():
+    prompts = PromptConfig(correct=0.5, clicks=2)
+    drawn = [make_batch(stack(clips(1, objects=1)), prompts, seed=0, number=n).correction for n in range(60)]
+    assert {one for one in drawn if one} == {Correction(t, n) for t in range(3) for n in (1, 2)}
+    assert 15 <= sum(one is None for one in drawn) <= 45
 
 
 def test_frames_without_annotation_and_absent_objects_are_told_apart(model):

@@ -109,7 +109,7 @@ def _pretend(model: Sam2, stage: StageConfig) -> Batch:
         ignore=torch.zeros(stage.batch, stage.frames, height, width, dtype=torch.bool),
         clip=torch.arange(stage.batch).repeat_interleave(stage.objects),
         kinds=(everyone, *[nobody] * (len(KINDS) - 1)),
-        correct=0,
+        correction=None,
         uniform=torch.zeros(rows, stage.frames, DRAWS),
     )
     return fit_input(model, batch)

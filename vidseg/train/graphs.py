@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vidseg.train.model_step import Batch
+from vidseg.train.model_step import Batch, Correction
 
 _WARM_UP = 2  # passes before recording: libraries choose their algorithms in the first
 
@@ -25,15 +25,15 @@ class _Recorded(NamedTuple):
 
 
 class Graphs:
-    """`compute(batch)`, which leaves gradients in `parameters` and returns numbers, recorded once for each frame that
-    may be corrected (`Batch.correct`), since that changes the work. Everything else of a batch may change but shapes
+    """`compute(batch)`, which leaves gradients in `parameters` and returns numbers, recorded once for each
+    `Batch.correction`, since that changes the work. Everything else of a batch may change but shapes
     and `kinds`. Without a GPU nothing is recorded, and all is computed anew.
     """
 
     def __init__(self, compute: Callable[[Batch], Tensor], parameters: Iterable[nn.Parameter]) -> None:
         self.compute, self.parameters = compute, list(parameters)
         self.place: Batch | None = None
-        self.recorded: dict[int, _Recorded] = {}
+        self.recorded: dict[Correction | None, _Recorded] = {}
         self.pool = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
 
     def fits(self, batch: Batch) -> bool:
@@ -46,14 +46,14 @@ class Graphs:
         """The numbers for `batch`; its gradients replace those of the parameters."""
         if self.place is None:
             self.place = batch._replace(**{name: getattr(batch, name).clone() for name in _MOVING})
-        self.place = self.place._replace(correct=batch.correct)
+        self.place = self.place._replace(correction=batch.correction)
         for name in _MOVING:
             getattr(self.place, name).copy_(getattr(batch, name), non_blocking=True)
         if self.pool is None:
             return self._anew()
-        if batch.correct not in self.recorded:
-            self.recorded[batch.correct] = self._record()
-        recorded = self.recorded[batch.correct]
+        if batch.correction not in self.recorded:
+            self.recorded[batch.correction] = self._record()
+        recorded = self.recorded[batch.correction]
         recorded.graph.replay()
         for parameter, gradient in zip(self.parameters, recorded.gradients, strict=True):
             parameter.grad = gradient

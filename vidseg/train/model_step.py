@@ -29,16 +29,24 @@ from vidseg.train.losses import LossConfig, Sums, Target, frame_sums, no_sums
 from vidseg.train.user import KINDS, PromptConfig
 
 _GOLDEN = (5**0.5 - 1) / 2
+_STORED, _FORGET = 10.0, 0.25  # logits of a mask that was stored; share of first results not fed back
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pixels in 0..1, as SAM 2's images are normalised."""
+
+
+class Correction(NamedTuple):
+    """One frame of a batch is corrected by a number of clicks, one after another."""
+
+    frame: int
+    clicks: int
 
 
 class Batch(NamedTuple):
     """Clips as tensors on the training device, with the objects that take part as rows.
 
     images (B,T,3,H,W) uint8; masks (N,T,H,W) bool; known (N,T) bool, annotated there; ignore (B,T,H,W) bool;
-    clip (N,) int64, the clip each row belongs to; kinds: for each of `KINDS`, the rows prompted so, int64; correct: the
-    frame that gets a correction, or 0 for none; uniform (N,T,`user.DRAWS`) numbers in [0, 1).
+    clip (N,) int64, the clip each row belongs to; kinds: for each of `KINDS`, the rows prompted so, int64; correction:
+    what is corrected, if anything; uniform (N,T,`user.DRAWS`) numbers in [0, 1).
     """
 
     images: Tensor
@@ -47,7 +55,7 @@ class Batch(NamedTuple):
     ignore: Tensor
     clip: Tensor
     kinds: tuple[Tensor, ...]
-    correct: int
+    correction: Correction | None
     uniform: Tensor
 
 
@@ -158,30 +166,32 @@ def make_batch(
         ignore=put(clips["ignore"]),
         clip=put(clip),
         kinds=tuple(put(np.flatnonzero(kinds == i)) for i in range(len(KINDS))),
-        correct=draws.correct,
+        correction=draws.correction,
         uniform=put(draws.uniform[clip, slot]),
     )
 
 
 class _Draws(NamedTuple):
-    """Chance of a batch: kinds (B,), the frame to correct, and uniform (B,O,T,`user.DRAWS`) numbers."""
+    """Chance of a batch: kinds (B,), what to correct, and uniform (B,O,T,`user.DRAWS`) numbers."""
 
     kinds: np.ndarray
-    correct: int
+    correction: Correction | None
     uniform: np.ndarray
 
 
 def _draw(
     prompts: PromptConfig, seed: int, number: int, places: range, frames: int, objects: int, alike: bool = False
 ) -> _Draws:
-    together = np.random.default_rng([seed, number, 2**31]).random(3)
-    correct = 1 + int(together[1] * (frames - 1)) if frames > 1 and together[0] < prompts.correct else 0
+    together = np.random.default_rng([seed, number, 2**31]).random(4)
+    correction = None
+    if together[0] < prompts.correct:
+        correction = Correction(int(together[1] * frames), 1 + int(together[3] * prompts.clicks))
     own = [np.random.default_rng([seed, number, place, 2**31 + 1]) for place in places]
     # Steps of the golden ratio spread the kinds evenly: every batch has nearly the same number of each, so a GPU sees
     # few different shapes.
     kinds = user.choose_kinds(prompts, ((0 if alike else together[2]) + _GOLDEN * np.array(places)) % 1)
     uniform = np.stack([rng.random((objects, frames, user.DRAWS), dtype=np.float32) for rng in own])
-    return _Draws(kinds, correct, uniform)
+    return _Draws(kinds, correction, uniform)
 
 
 def run_batch(
@@ -203,16 +213,20 @@ def run_batch(
         else:
             decoded, conditioned, sums = followed_frame(model, frame, bank, t, batch, losses)
             points = None
-            if t == batch.correct:
+            if _corrects(batch, t):
                 decoded, again, points = corrected_frame(model, frame, conditioned, decoded, t, batch, losses)
                 sums = sums.plus(again)
         total = total.plus(sums)
         results.append(FrameResult(decoded.logits.detach().float(), decoded.score.detach().float(), points))
         if t + 1 < frames and config.memory:
-            told = t == 0 or t == batch.correct
+            told = t == 0 or _corrects(batch, t)
             memory = remembered(model, frame, decoded, t, binarise=told)
             bank = bank.remember(memory, prompted=told, limits=limits_of(model))
     return total, results
+
+
+def _corrects(batch: Batch, t: int) -> bool:
+    return batch.correction is not None and batch.correction.frame == t
 
 
 def fit_input(model: Sam2, batch: Batch) -> Batch:
@@ -268,7 +282,7 @@ def first_frame(
     """Prompt every row on frame 0 in its own way.
 
     A row given as a mask has that mask as its result and nothing to learn from; the others are decoded from the plain
-    features, a click into three candidates and a box into one mask.
+    features, a click into three candidates and a box into one mask, and corrected where the batch says so.
 
     Returns:
         the result in the order of the rows, the losses of the box and click rows, and the points.
@@ -295,12 +309,19 @@ def first_frame(
             )
             target = target_of(model, batch, 0, losses, rows)
             total = total.plus(judged(decoded, target, losses, spread=losses.spread_click))
+            if _corrects(batch, 0):
+                decoded, again, points = _corrected(
+                    model, plain, here.high_res, decoded, points, batch, 0, losses, rows=rows, forget=True
+                )
+                total = total.plus(again)
             decoded = _told(decoded, chosen, numbers[:, user.DRAWS - 1] < prompts.truth)
         order.append(rows)
         parts.append(decoded)
-        points_of.append(_two_points(points))
+        points_of.append(points)
     back = torch.cat(order).argsort()
-    joined = user.Points(*(torch.cat(column)[back] for column in zip(*points_of, strict=True)))
+    most = max(points.labels.shape[1] for points in points_of)
+    padded = [_padded(points, most) for points in points_of]
+    joined = user.Points(*(torch.cat(column)[back] for column in zip(*padded, strict=True)))
     return _joined(parts, back), total, joined
 
 
@@ -317,25 +338,62 @@ def followed_frame(
 def corrected_frame(
     model: Sam2, frame: ImageFeatures, conditioned: Tensor, before: Decoded, t: int, batch: Batch, losses: LossConfig
 ) -> tuple[Decoded, Sums, user.Points]:
-    """Decode frame `t` again with one click where `before` is most wrong and its logits as a mask prompt."""
-    masks = batch.masks[:, t]
-    wrong = _resized(before.logits.detach(), masks.shape[-2:]) > 0
-    counts = ~batch.ignore[:, t].index_select(0, batch.clip)
-    points = user.correction(wrong, masks, counts)
-    labels = points.labels.masked_fill(~batch.known[:, t, None], user.PAD)
-    decoded = model.decode(
-        conditioned,
-        frame.high_res,
-        points=points.points,
-        labels=labels,
-        mask=before.logits.detach()[:, None].clamp(-32, 32),
-        multimask=model.config.track_candidates,
+    """Correct frame `t`: half of the rows on the features that saw the memories, as the tracker does, and half on
+    plain ones, as the annotator does, to whom the mask alone says what is meant.
+    """
+    plain = model.attend(frame.vision, frame.position, None)
+    alone = batch.uniform[:, t, user.ALONE] < 0.5
+    features = torch.where(alone[:, None, None, None], plain, conditioned)
+    return _corrected(
+        model, features, frame.high_res, before, _no_points(len(alone), alone.device, 0), batch, t, losses
     )
-    return (
-        decoded,
-        judged(decoded, target_of(model, batch, t, losses), losses, spread=losses.spread),
-        user.Points(points.points, labels),
-    )
+
+
+def _corrected(
+    model: Sam2,
+    features: Tensor,
+    high_res: tuple[Tensor, Tensor],
+    before: Decoded,
+    said: user.Points,
+    batch: Batch,
+    t: int,
+    losses: LossConfig,
+    *,
+    rows: Tensor | None = None,
+    forget: bool = False,
+) -> tuple[Decoded, Sums, user.Points]:
+    """Decode frame `t` again and again, each time with one more click where the last result is most wrong.
+
+    The last result is the mask prompt: for half of the rows its logits, for half as sure everywhere as a mask that was
+    stored; with `forget`, where the points say all, for some rows nothing.
+
+    Returns:
+        the last result, the losses of all, and all points: those `said` before and the clicks.
+    """
+    assert batch.correction is not None
+    masks, known, clip, uniform = batch.masks[:, t], batch.known[:, t], batch.clip, batch.uniform[:, t]
+    if rows is not None:
+        masks, known, clip, uniform = masks[rows], known[rows], clip[rows], uniform[rows]
+    counts = ~batch.ignore[:, t].index_select(0, clip)
+    target, total = target_of(model, batch, t, losses, rows), no_sums(masks.device)
+    stored = uniform[:, user.STORED, None, None] < 0.5
+    kept = (uniform[:, user.FORGOTTEN, None, None] >= _FORGET) if forget else torch.ones_like(stored)
+    for _ in range(batch.correction.clicks):
+        logits = before.logits.detach()
+        click = user.correction(_resized(logits, masks.shape[-2:]) > 0, masks, counts)
+        click = user.Points(click.points, click.labels.masked_fill(~known[:, None], user.PAD))
+        said = user.Points(*(torch.cat(pair, dim=1) for pair in zip(said, click, strict=True)))
+        guess = torch.where(stored, torch.where(logits > 0, _STORED, -_STORED), logits.clamp(-32, 32)) * kept
+        before = model.decode(
+            features,
+            high_res,
+            points=said.points,
+            labels=said.labels,
+            mask=guess[:, None],
+            multimask=rows is None and model.config.track_candidates,
+        )
+        total = total.plus(judged(before, target, losses, spread=losses.spread))
+    return before, total, said
 
 
 def remembered(model: Sam2, frame: ImageFeatures, decoded: Decoded, t: int, *, binarise: bool) -> Memory:
@@ -382,16 +440,14 @@ def _told(decoded: Decoded, masks: Tensor, rows: Tensor) -> Decoded:
     )
 
 
-def _no_points(count: int, device: torch.device) -> user.Points:
-    labels = torch.full((count, 1), user.PAD, dtype=torch.int32, device=device)
-    return user.Points(torch.zeros(count, 1, 2, device=device), labels)
+def _no_points(count: int, device: torch.device, points: int = 1) -> user.Points:
+    labels = torch.full((count, points), user.PAD, dtype=torch.int32, device=device)
+    return user.Points(torch.zeros(count, points, 2, device=device), labels)
 
 
-def _two_points(points: user.Points) -> user.Points:
-    """Padded to two points a row, so that rows prompted differently can be stacked."""
-    if points.labels.shape[1] == 2:
-        return points
-    padding = _no_points(len(points.labels), points.labels.device)
+def _padded(points: user.Points, most: int) -> user.Points:
+    """Padded to `most` points a row, so that rows prompted differently can be stacked."""
+    padding = _no_points(len(points.labels), points.labels.device, most - points.labels.shape[1])
     return user.Points(*(torch.cat(pair, dim=1) for pair in zip(points, padding, strict=True)))
 
 

@@ -24,6 +24,9 @@ KINDS = ("mask", "sloppy", "box", "click")
 DRAWS = 24
 """Uniform numbers an object gets per prompt."""
 
+ALONE, STORED, FORGOTTEN = 20, 21, 22
+"""Which of these numbers say how an object is corrected; prompts use 0 to 19 and the last."""
+
 
 @dataclass(frozen=True)
 class PromptConfig:
@@ -31,7 +34,9 @@ class PromptConfig:
 
     Attributes:
         mask, sloppy, box, click: shares of clips prompted by the true mask, a careless one, a box, one click.
-        correct: chance that a batch has one later frame corrected by a click where it is most wrong.
+        correct: chance that a batch has one frame corrected by clicks where it is most wrong; on the first frame those
+            objects that were prompted by a box or a click.
+        clicks: up to so many clicks, one after another, each number equally likely.
         jitter: by how much of its width and height each side of a box may be off.
         truth: share of the objects prompted by a box or a click whose first memory holds the true mask, whatever the
             prompt gave. While clicks are answered badly, their memories teach that memories are not to be trusted
@@ -42,7 +47,8 @@ class PromptConfig:
     sloppy: float = 0.2
     box: float = 0.2
     click: float = 0.2
-    correct: float = 0.3
+    correct: float = 0.5
+    clicks: int = 3
     jitter: float = 0.1
     truth: float = 0.5
 
