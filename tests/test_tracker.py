@@ -55,6 +55,17 @@ def same(a, b, *, atol=1e-4):
     assert (a.masks() == b.masks()).mean() > 0.999
 
 
+@pytest.mark.parametrize("lanes", [2, 3, 8])
+def test_objects_followed_in_lanes_come_out_as_in_one_batch(model, clip, lanes):
+    later = click(4, frame=2, x=60.0)  # sees other times than the rest, so it is in no batch with them
+    prompts = [click(1), Prompt(2, 0, box=Box(40, 10, 80, 50)), click(3, x=90.0), later]
+    state, expected = run(model, clip[:6], prompts)
+    beside, results = run(model, clip[:6], prompts, setting=SETTING._replace(lanes=lanes))
+    assert beside.ids == state.ids
+    for result, wanted in zip(results, expected, strict=True):
+        same(result, wanted)
+
+
 def test_step_by_step_equals_track(model, clip):
     prompts = [click(1), Prompt(2, 0, box=Box(40, 10, 80, 50))]
     _, stepped = run(model, clip, prompts)

@@ -17,7 +17,7 @@ from vidseg.picture import prepare
 from vidseg.types import Frame
 from vidseg.video import read_ahead
 
-__all__ = ["Encoded", "encoded", "pays"]
+__all__ = ["Encoded", "encoded", "lanes", "pays"]
 
 _SMALL = 512  # pixels of the input's long side up to which a network counts as small
 
@@ -47,6 +47,13 @@ def encoded(
 def pays(model: Sam2) -> bool:
     """Whether frames are better encoded beside the tracking than in between."""
     return model.device.type == "cpu" and model.config.image_size <= _SMALL and torch.get_num_threads() > 1
+
+
+def lanes(model: Sam2) -> int:
+    """In how many lanes to follow objects beside such encoding (`tracker.Setting`): they get its cores, too, when it
+    waits.
+    """
+    return torch.get_num_threads() if pays(model) else 1
 
 
 def _each(

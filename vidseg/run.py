@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+import torch
 
-from vidseg.encode_ahead import Encoded, encoded
+from vidseg.encode_ahead import Encoded, encoded, lanes
 from vidseg.errors import ConfigError, VideoError, VidsegError
 from vidseg.job import Job, Sweep, check_job, describe, plan
 from vidseg.masks import palette
@@ -203,7 +204,7 @@ class _Run:
         """Do one sweep, from `state` or from its beginning."""
         primed = self.video.known_length
         given = [prompt for prompt in self.job.prompts if prompt.object in todo.ids]
-        setting = Setting(limits_of(self.model), reverse=todo.reverse)
+        setting = Setting(limits_of(self.model), reverse=todo.reverse, lanes=lanes(self.model))
         if state is None:
             several = primed and len({prompt.frame for prompt in given}) > 1
             state = prime(self.model, self.video, given, limits=setting.limits) if several else TrackerState()
@@ -211,6 +212,7 @@ class _Run:
         saved, reached = time.monotonic(), None
         decoded = _ahead(self.watch.each(frames))
         with Worker() as worker, closing(encoded(self.model, decoded, skip=todo.is_blank)) as ahead:
+            worker.put(partial(torch.set_num_threads, 1))  # of the worker's thread: the others are to track
             try:
                 for index, frame, features in self._numbered(todo, ahead):
                     result = None

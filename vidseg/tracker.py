@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from vidseg.abreast import abreast
 from vidseg.errors import PromptError, VideoError
 from vidseg.memory import Limits, Memory, MemoryBank, join, layout, memory_tokens, seen, tokens_of
 from vidseg.model import Decoded, ImageFeatures, Sam2
@@ -50,12 +51,13 @@ _FED_BACK = 32.0  # logits given back to the decoder are clamped to this, as in 
 
 class Setting(NamedTuple):
     """How to track: `limits` of memory (what exceeds the model's own is cut), `exclusive` objects that may not overlap,
-    `reverse` in time.
+    `reverse` in time; in how many `lanes` objects are followed at the same time, where they need not be one batch.
     """
 
     limits: Limits = Limits()
     exclusive: bool = False
     reverse: bool = False
+    lanes: int = 1
 
 
 DEFAULT = Setting()
@@ -126,18 +128,26 @@ def _follow(
     """Track objects to a frame without prompts; those that see the same times share a batch."""
     limits, reverse = setting.limits, setting.reverse
     views = {t.id: seen(t.bank, frame, limits=limits, reverse=reverse) for t in tracks}
-    followed = []
+    most = -(-len(tracks) // setting.lanes)
+    batches = []
     for _, group in groupby(sorted(tracks, key=lambda t: layout(views[t.id])), key=lambda t: layout(views[t.id])):
         members = list(group)
+        batches += [members[start : start + most] for start in range(0, len(members), most)]
+
+    def follow(members: list[ObjectTrack]) -> list[ObjectTrack]:
         shared = features.take(torch.zeros(len(members), dtype=torch.long, device=model.device))
         view = join([views[t.id] for t in members])
         tokens = tokens_of(model, view, frame, limits=limits, reverse=reverse)
         conditioned = model.attend(shared.vision, shared.position, tokens)
         decoded = model.decode(conditioned, features.high_res, multimask=model.config.track_candidates)
         stored = model.encode_memory(shared.vision, decoded.logits, decoded.score, binarise=False)
-        for row, track in enumerate(members):
-            followed.append(_moved(track, frame, decoded, stored, row, prompted=False, limits=limits))
-    return followed
+        return [
+            _moved(track, frame, decoded, stored, row, prompted=False, limits=limits)
+            for row, track in enumerate(members)
+        ]
+
+    done = abreast(follow, batches) if setting.lanes > 1 else map(follow, batches)
+    return [track for batch in done for track in batch]
 
 
 def _answer(

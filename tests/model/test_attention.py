@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from vidseg.model import attention
 from vidseg.model.attention import Attention, RotaryAttention, weighted_values
-from vidseg.model.positions import rotary_table, rotate, sine_grid, sine_time
+from vidseg.model.positions import cubic_weights, rotary_table, rotate, sine_grid, sine_time
 
 
 @pytest.mark.parametrize("keys", [40, 8200])
@@ -74,6 +74,13 @@ def test_pointer_keys_are_not_turned():
     torch.testing.assert_close(*answers)
     turned = [layer(q, keys[:, 2:], keys[:, 2:], grid=(2, 2)) for keys in (k, swapped)]
     assert not torch.allclose(*turned)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (7, 7), (5, 9)])
+def test_cubic_weights_resize_as_torch_does(size):
+    cells = torch.randn(1, 3, 7, 7)
+    resized = cubic_weights(7, size[0]) @ cells @ cubic_weights(7, size[1]).T
+    torch.testing.assert_close(resized, F.interpolate(cells, size=size, mode="bicubic"), atol=1e-5, rtol=0)
 
 
 def test_sine_codes_tell_places_and_ages_apart():

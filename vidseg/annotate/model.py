@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import automatic
-from ..encode_ahead import pays
+from ..encode_ahead import lanes, pays
 from ..image import EncodedImage
 from ..memory import Memory, MemoryBank, Pointer
 from ..model import ImageFeatures, Sam2
@@ -56,6 +56,7 @@ class ModelSegmenter:
         self._model = model
         self._limits = limits_of(model)
         self._threads = torch.get_num_threads()
+        self._lanes = lanes(model)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="vidseg-encode") if pays(model) else None
         self.name = name or model.config.name
 
@@ -148,7 +149,7 @@ class ModelSegmenter:
             return []
         blank = torch.zeros(0, device=self._model.device)
         objects = tuple(ObjectTrack(n, track.bank, -1, blank, blank, blank) for n, track in enumerate(tracks, 1))
-        setting = Setting(self._limits, reverse=tracks[0].reverse)
+        setting = Setting(self._limits, reverse=tracks[0].reverse, lanes=self._lanes)
         state, result = advance(
             self._model, TrackerState(objects), encoded.frame, features=encoded.features, setting=setting
         )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vidseg.model.attention import weighted_values
 from vidseg.model.layers import MLP
+from vidseg.model.positions import cubic_weights
 
 
 def partition(x: Tensor, window: int) -> Tensor:
@@ -166,7 +167,11 @@ class Hiera(nn.Module):
         return maps
 
     def _position(self, h: int, w: int) -> Tensor:
-        background = F.interpolate(self.pos_embed.float(), size=(h, w), mode="bicubic")
+        rows, columns = (
+            cubic_weights(n, size, device=self.pos_embed.device)
+            for n, size in zip(self.pos_embed.shape[-2:], (h, w), strict=True)
+        )
+        background = rows @ self.pos_embed.float() @ columns.T
         side = self.pos_embed_window.shape[-1]
         window = self.pos_embed_window.tile(1, 1, -(-h // side), -(-w // side))[..., :h, :w]
         return (background + window).permute(0, 2, 3, 1)

@@ -11,6 +11,7 @@ import functools
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _TEMPERATURE = 10000.0
@@ -43,6 +44,17 @@ def _interleaved_sine(values: Tensor, channels: int) -> Tensor:
     index = torch.arange(channels, dtype=torch.float32, device=values.device)
     angle = values[:, None] / _TEMPERATURE ** (2 * (index // 2) / channels)
     return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
+
+
+@functools.lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def cubic_weights(count: int, size: int, *, device: torch.device | None = None) -> Tensor:
+    """Return the (size, count) weights with which bicubic resizing from `count` to `size` cells sums a row's cells.
+
+    Resizing is linear and does the same to every row, so two small products resize a map whose values change.
+    """
+    cells = torch.eye(count, device=device)[None, None]
+    return F.interpolate(cells, size=(size, count), mode="bicubic")[0, 0]
 
 
 def sine_time(ages: Tensor, channels: int) -> Tensor:

@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from vidseg.memory import Memory, MemoryBank, memory_tokens
-from vidseg.model.positions import constants, rotary_table, sine_grid
+from vidseg.model.positions import constants, cubic_weights, rotary_table, sine_grid
 from vidseg.model.sam2 import Decoded, ImageFeatures, Sam2
 from vidseg.tracker import limits_of
 from vidseg.train import user
@@ -85,6 +85,7 @@ class StepConfig:
 def forget_positions() -> None:
     """Drop the tables that are kept between frames: those made while pretending (`footprint`) are no real ones."""
     constants.cache_clear()
+    cubic_weights.cache_clear()
     sine_grid.cache_clear()
     rotary_table.cache_clear()
 
