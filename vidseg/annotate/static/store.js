@@ -1,9 +1,12 @@
 // What this tab knows: the project as the server tells it, and what the person looks at. One place, told to all views.
 
+const CALM = 200; // milliseconds
+
 /** A value with topics: `on("frame selection", view)` is called after `emit("frame")`. */
 export class Store {
   constructor() {
     this.listeners = new Map();
+    this.soon = new Map(); // topic -> the timer of its next `emit`
     this.project = "";
     this.revision = -1;
     this.model = { name: "", state: "loading", message: "" };
@@ -36,6 +39,15 @@ export class Store {
 
   emit(topic, detail) {
     for (const listener of this.listeners.get(topic) ?? []) listener(detail, topic);
+  }
+
+  /** `emit`, but not more often than can be read; for news that come in streams. */
+  emitSoon(topic) {
+    if (this.soon.has(topic)) return;
+    this.soon.set(topic, setTimeout(() => {
+      this.soon.delete(topic);
+      this.emit(topic);
+    }, CALM));
   }
 
   /** Take over the server's snapshot. */
@@ -146,7 +158,8 @@ const APPLY = {
     const before = store.jobs.get(event.job.id);
     if (FINISHED.has(event.job.state)) store.jobs.delete(event.job.id);
     else store.jobs.set(event.job.id, event.job);
-    store.emit("jobs", event.job);
+    if (before?.state === event.job.state) store.emitSoon("jobs"); // only its numbers are new
+    else store.emit("jobs");
     if (FINISHED.has(event.job.state) && (!before || !FINISHED.has(before.state))) store.emit("job-end", event.job);
   },
   review: (store, event) => {
