@@ -91,6 +91,48 @@ def test_a_first_guess_changes_the_answer(segmenter: ModelSegmenter) -> None:
     assert (plain != guided).any()
 
 
+CLICKS = [Click(12, 15), Click(80, 50, False), Click(30, 20)]
+
+
+@pytest.mark.parametrize("box", [None, Box(2, 4, 22, 26)])
+def test_each_click_corrects_the_answer_before_it(network: Sam2, segmenter: ModelSegmenter, box: Box | None) -> None:
+    encoded = segmenter.encode(frame(0))
+    guesses = []
+
+    def watched(*args: object, mask: torch.Tensor | None = None, **named: object) -> object:
+        guesses.append(mask)
+        decoded = decode(*args, mask=mask, **named)
+        logits.append(decoded.logits[:, None])
+        return decoded
+
+    logits: list[torch.Tensor] = []
+    decode = network.decode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "decode", watched)
+        ModelSegmenter(network).segment(encoded, clicks=CLICKS, box=box)
+    assert len(guesses) == (3 if box is None else 4) and guesses[0] is None
+    assert all(torch.equal(g, one.clamp(-32, 32)) for g, one in zip(guesses[1:], logits[:-1], strict=True))
+
+
+@pytest.mark.parametrize("box", [None, Box(2, 4, 22, 26)])
+def test_clicks_added_and_taken_back_one_by_one_are_answered_as_all_at_once(network: Sam2, box: Box | None) -> None:
+    used = ModelSegmenter(network)
+    encoded = used.encode(frame(0))
+    for clicks in (CLICKS[:1], CLICKS[:2], CLICKS, CLICKS[:2], [CLICKS[0], CLICKS[2]], CLICKS, CLICKS[1:]):
+        anew = ModelSegmenter(network).segment(encoded, clicks=clicks, box=box)
+        found = used.segment(encoded, clicks=clicks, box=box)
+        assert np.array_equal(found.masks, anew.masks) and found.iou == anew.iou
+
+
+def test_answers_on_one_frame_or_mask_are_not_taken_for_another(network: Sam2) -> None:
+    used, masks = ModelSegmenter(network), shapes.truth(0)
+    places = [(used.encode(frame(n)), mask) for n in (0, 1) for mask in (None, *masks.values())]
+    for encoded, mask in [*places, *places[::-1]]:
+        anew = ModelSegmenter(network).segment(encoded, clicks=CLICKS[:2], mask=mask)
+        found = used.segment(encoded, clicks=CLICKS[:2], mask=mask)
+        assert np.array_equal(found.masks, anew.masks) and found.iou == anew.iou
+
+
 def test_an_empty_mask_can_be_remembered(segmenter: ModelSegmenter) -> None:
     memory = segmenter.memorise(segmenter.encode(frame(0)), np.zeros(shapes.SIZE, bool))
     ((_, found),) = segmenter.follow([segmenter.begin([memory], [])], segmenter.encode(frame(1)))

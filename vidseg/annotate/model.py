@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from .. import automatic
 from ..encode_ahead import lanes, pays
 from ..image import EncodedImage
 from ..memory import Memory, MemoryBank, Pointer
-from ..model import ImageFeatures, Sam2
+from ..model import Decoded, ImageFeatures, Sam2
 from ..picture import full_size, prepare, prompt_tensors
 from ..state import ObjectTrack, TrackerState
 from ..tracker import Setting, advance, limits_of
@@ -26,6 +26,7 @@ from ..types import Box, Click, Frame, Prompt
 from .segmenter import Answer, Followed
 
 _FED_BACK = 10.0  # logits of a first guess: as sure as a mask prompt's, see Sam2.decode_mask
+_SURE = 32.0  # logits of an answer that is corrected are clamped to this, as in SAM 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +50,33 @@ class Trail:
     reverse: bool
 
 
+@dataclass(slots=True, eq=False)
+class _Answered:
+    """What was answered last: after the box or the first click, and after each click that followed."""
+
+    encoded: EncodedFrame | None = None
+    box: Box | None = None
+    mask: np.ndarray | None = None
+    clicks: tuple[Click, ...] = ()
+    answers: list[Decoded] = field(default_factory=list)
+
+    def begins(self, encoded: EncodedFrame, box: Box | None, mask: np.ndarray | None) -> bool:
+        """Whether prompts on this frame begin as these did."""
+        if self.encoded is not encoded or self.box != box or (self.mask is None) != (mask is None):
+            return False
+        return self.mask is None or mask is None or np.array_equal(self.mask, mask)
+
+    def keep(self, clicks: tuple[Click, ...]) -> None:
+        """Forget the answers to clicks that are not among these."""
+        same = 0
+        for mine, new in zip(self.clicks, clicks, strict=False):
+            if mine != new:
+                break
+            same += 1
+        del self.answers[same + (self.box is not None) :]
+        self.clicks = self.clicks[:same]
+
+
 class ModelSegmenter:
     """See `annotate.segmenter.Segmenter`; `model` is from `load_model`."""
 
@@ -58,6 +86,7 @@ class ModelSegmenter:
         self._threads = torch.get_num_threads()
         self._lanes = lanes(model)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="vidseg-encode") if pays(model) else None
+        self._answered = _Answered()
         self.name = name or model.config.name
 
     @torch.inference_mode()
@@ -95,19 +124,8 @@ class ModelSegmenter:
         mask: np.ndarray | None = None,
         ambiguous: bool = False,
     ) -> Answer:
-        """Answer clicks and a box, correcting `mask` where there is one."""
-        model, features = self._model, encoded.features
-        height, width = encoded.size
-        inside = tuple(Click(min(c.x, width - 1e-3), min(c.y, height - 1e-3), c.on) for c in clicks)
-        given = prompt_tensors(model, Prompt(1, encoded.frame.index, clicks=inside, box=box), encoded.size)
-        decoded = model.decode(
-            model.attend(features.vision, features.position, None),
-            features.high_res,
-            points=given.points,
-            labels=given.labels,
-            mask=None if mask is None else self._guess(mask, encoded),
-            multimask=ambiguous,
-        )
+        """Answer a box and clicks, one after the other, correcting `mask` where there is one."""
+        decoded = self._decoded(encoded, tuple(clicks), box, mask)
         score = float(decoded.score[0].float().sigmoid())
         if not ambiguous:
             best = int(decoded.best[0])
@@ -116,6 +134,42 @@ class ModelSegmenter:
         order = decoded.iou[0].argsort(descending=True)
         pixels = _pixels(decoded.candidates[0, order], encoded.size)
         return Answer(pixels, tuple(_share(decoded.iou[0, n]) for n in order), score)
+
+    def _decoded(
+        self, encoded: EncodedFrame, clicks: tuple[Click, ...], box: Box | None, mask: np.ndarray | None
+    ) -> Decoded:
+        """Decode a box or the first click, then again with each further click, the mask before as the first guess.
+
+        So a click corrects what was seen when it was made. The answers along the way are kept: of the last prompts only
+        what is new is decoded. A click that is all there is has three candidates.
+        Source: Segment Anything (arXiv 2304.02643), appendix A, "Training algorithm".
+        """
+        model, features = self._model, encoded.features
+        height, width = encoded.size
+        inside = tuple(Click(min(c.x, width - 1e-3), min(c.y, height - 1e-3), c.on) for c in clicks)
+        first = 0 if box is not None else 1
+        if not self._answered.begins(encoded, box, mask):
+            self._answered = _Answered(encoded, box, mask)
+        known = self._answered
+        known.keep(inside)
+        plain = model.attend(features.vision, features.position, None)
+        for count in range(first + len(known.answers), max(first, len(inside)) + 1):
+            given = prompt_tensors(model, Prompt(1, encoded.frame.index, clicks=inside[:count], box=box), encoded.size)
+            if known.answers:
+                guess: Tensor | None = known.answers[-1].logits[:, None].clamp(-_SURE, _SURE)
+            else:
+                guess = None if mask is None else self._guess(mask, encoded)
+            decoded = model.decode(
+                plain,
+                features.high_res,
+                points=given.points,
+                labels=given.labels,
+                mask=guess,
+                multimask=guess is None and box is None,
+            )
+            known.answers.append(decoded)
+        known.clicks = inside
+        return known.answers[-1]
 
     def _guess(self, mask: np.ndarray, encoded: EncodedFrame) -> Tensor:
         """A mask as the logits that the decoder takes for a first guess, (1, 1, 4h, 4w)."""

@@ -68,7 +68,10 @@ class Segmenter(Protocol):
         mask: np.ndarray | None = None,
         ambiguous: bool = False,
     ) -> Answer:
-        """Answer clicks and a box; `mask` is a first guess to correct; `ambiguous` asks for three candidates."""
+        """Answer a box and clicks, one after the other, so that each corrects what was there when it was made.
+
+        `mask` is what the first corrects; `ambiguous` asks for three candidates.
+        """
 
     def memorise(self, encoded: Encoded, mask: np.ndarray) -> Memory:
         """Remember that the object is `mask` (H, W) bool on this frame."""
