@@ -96,19 +96,23 @@ def _click(view: View, scene: Scene, frame: int, number: int) -> float:
     return float(view.page.evaluate("window.waited"))
 
 
-def propagate(model: str, folder: Path, frames: int, rounds: int = 2) -> None:
-    """Time the frames of a propagation as the page counts them, and of `vidseg track`, in turns."""
+def propagate(model: str, folder: Path, frames: int, rounds: int = 3) -> None:
+    """Time the frames of a propagation as the page counts them, and of `vidseg track` with and without its overlay."""
     scene = make_scene(3, size=SIZE)
     clip = write_scene(scene, folder / "clip.mp4", frames=frames)
-    paged, tracked = [], []
+    found: dict[str, list[float]] = {"page": [], "vidseg track": [], "vidseg track --no-overlay": []}
     for number in range(rounds):
         inside = folder / str(number)
         inside.mkdir()
-        paged.append(_in_page(clip, scene, inside, model))
-        tracked.append(_by_track(clip, scene, inside / "tracks", model))
-        print(f"page {paged[-1]:.2f}, vidseg track {tracked[-1]:.2f} frames a second", flush=True)
-    page, track = statistics.median(paged), statistics.median(tracked)
-    print(f"median: page {page:.2f}, vidseg track {track:.2f} frames a second: {1 - page / track:+.1%} slower")
+        found["page"].append(_in_page(clip, scene, inside, model))
+        found["vidseg track"].append(_by_track(clip, scene, inside / "drawn", model))
+        found["vidseg track --no-overlay"].append(_by_track(clip, scene, inside / "bare", model, "--no-overlay"))
+        print(", ".join(f"{name} {rates[-1]:.2f}" for name, rates in found.items()), flush=True)
+    page, *others = (statistics.median(rates) for rates in found.values())
+    print(f"median: page {page:.2f} frames a second", end="")
+    for name, other in zip(list(found)[1:], others, strict=True):
+        print(f"; {name} {other:.2f}, the page {1 - page / other:.0%} slower", end="")
+    print()
 
 
 def _in_page(clip: Path, scene: Scene, folder: Path, model: str) -> float:
@@ -129,10 +133,10 @@ def _rate(counted: list[list[float]]) -> float:
     return 1000 * (last - first) / (ended - began)
 
 
-def _by_track(clip: Path, scene: Scene, out: Path, model: str) -> float:
+def _by_track(clip: Path, scene: Scene, out: Path, model: str, *options: str) -> float:
     x, y, _ = scene.click(0)
     command = [sys.executable, "-m", "vidseg", "track", str(clip), "--click", f"0:{x},{y}", "--out", str(out)]
-    subprocess.run([*command, "--model", model, "--no-overlay"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "--model", model, *options], check=True, stdout=subprocess.DEVNULL)
     written = sorted(path.stat().st_mtime_ns / 1e6 for path in (out / "masks").glob("*.png"))
     return _rate([[frame, when] for frame, when in enumerate(written)])
 
