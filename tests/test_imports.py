@@ -123,3 +123,10 @@ def test_help_and_the_public_names_are_ready_without_torch():
     )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert set(loaded) & (LAZY | {"torch", "cv2", "av", "safetensors", "tqdm", "sqlite3"}) == set()
+
+
+def test_loading_a_model_does_not_import_torchs_compiler():
+    """It would take a second and 80 MB, which torch asks for to fill tensors that hold nothing."""
+    program = "import sys, vidseg; vidseg.load_model(); print(sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "'torch'" in loaded and "'sympy'" not in loaded

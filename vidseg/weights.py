@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vidseg.checkpoint import Checkpoint, read_checkpoint, read_tensors, write_checkpoint
 from vidseg.downloads import find_cached
@@ -123,7 +125,7 @@ def load_image_encoder(path: str | os.PathLike[str]) -> ImageEncoderViT:
     preset = next((preset for preset in VIT_PRESETS.values() if preset["embed_dim"] == width), None)
     if preset is None or "pos_embed" not in tensors:
         raise WeightsError(f"{path} holds no SAM 1 image encoder; expected one of {', '.join(VIT_PRESETS)}")
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         encoder = ImageEncoderViT(**preset)
     _load_strictly(path, encoder, tensors)
     return encoder
@@ -157,8 +159,22 @@ def _only_checkpoint_in(folder: Path) -> Path:
     return files[0]
 
 
+class _Unfilled(TorchFunctionMode):
+    """New modules have no random weights: no time is spent on them, and the global generator is left alone.
+
+    With the meta device alone, torch would import a second and 80 MB of itself to pretend to draw them.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def _build(path: Path, checkpoint: Checkpoint) -> Sam2:
-    with torch.device("meta"):  # no time is spent on random weights, and the global generator is left alone
+    with torch.device("meta"), _Unfilled():
         model = Sam2(checkpoint.config)
     _load_strictly(path, model, checkpoint.tensors)
     return model

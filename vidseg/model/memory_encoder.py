@@ -41,7 +41,7 @@ class CXBlock(nn.Module):
         self.norm = LayerNorm2d(dim)
         self.pwconv1 = nn.Linear(dim, 4 * dim)
         self.pwconv2 = nn.Linear(4 * dim, dim)
-        self.gamma = nn.Parameter(1e-6 * torch.ones(dim))
+        self.gamma = nn.Parameter(torch.full((dim,), 1e-6))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, h, w) to the same shape."""

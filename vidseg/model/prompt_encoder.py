@@ -26,7 +26,7 @@ class PositionEmbeddingRandom(nn.Module):
 
     def __init__(self, num_pos_feats: int) -> None:
         super().__init__()
-        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, num_pos_feats))
+        self.register_buffer("positional_encoding_gaussian_matrix", nn.init.normal_(torch.empty(2, num_pos_feats)))
 
     def forward(self, places: Tensor) -> Tensor:
         """Map (..., 2) places (x, y) to (..., 2 * num_pos_feats); computed in float32."""

@@ -98,14 +98,14 @@ class Sam2(nn.Module):
         )
         self.mask_downsample = nn.Conv2d(1, 1, kernel_size=config.stride // 4, stride=config.stride // 4)
         self.obj_ptr_proj = MLP(c, c, c, 3)
-        self.maskmem_tpos_enc = nn.Parameter(torch.randn(config.num_maskmem, 1, 1, m) * 0.02)
-        self.no_mem_embed = nn.Parameter(torch.randn(1, 1, c) * 0.02)
-        self.no_mem_pos_enc = nn.Parameter(torch.randn(1, 1, c) * 0.02)  # unused; the checkpoints have it
-        self.no_obj_ptr = nn.Parameter(torch.randn(1, c) * 0.02)
+        self.maskmem_tpos_enc = _small(config.num_maskmem, 1, 1, m)
+        self.no_mem_embed = _small(1, 1, c)
+        self.no_mem_pos_enc = _small(1, 1, c)  # unused; the checkpoints have it
+        self.no_obj_ptr = _small(1, c)
         if config.pointer_time:
             self.obj_ptr_tpos_proj = nn.Linear(c, m)
         if config.no_object_memory:
-            self.no_obj_embed_spatial = nn.Parameter(torch.randn(1, m) * 0.02)
+            self.no_obj_embed_spatial = _small(1, m)
 
     @property
     def device(self) -> torch.device:
@@ -221,6 +221,11 @@ class Sam2(nn.Module):
 
     def _absent_pointer(self, pointer: Tensor, present: Tensor) -> Tensor:
         return torch.where(present[:, None], pointer, self.no_obj_ptr)
+
+
+def _small(*shape: int) -> nn.Parameter:
+    """A parameter of small random numbers."""
+    return nn.Parameter(nn.init.normal_(torch.empty(shape), std=0.02))
 
 
 def drawn(points: Tensor, labels: Tensor, grid: tuple[int, int], mask: Tensor | None, *, stride: int = 16) -> Tensor:
