@@ -15,7 +15,7 @@ from vidseg.errors import DataError
 from vidseg.train import gpu_clips, layers, warp
 from vidseg.train.clip import IGNORE
 from vidseg.train.gpu_atlas import build
-from vidseg.train.gpu_clips import GpuClips, draw
+from vidseg.train.gpu_clips import GpuClips, _without_rim, draw
 from vidseg.train.gpu_plan import Plan
 from vidseg.train.sources import Recipe, Stills, VideoFolders
 
@@ -105,14 +105,34 @@ def test_a_moved_picture_is_the_one_that_opencv_moves(stills):
 def test_a_cut_out_lies_where_opencv_puts_it_and_shows_only_its_own_colour(stills):
     pages, (_, labels) = pages_and_picture(stills)
     drawn, marked = draw(pages, plan_of(path(), label=1), size=(48, 80))
+    moved = [
+        cv2.warpAffine((labels == 1).astype(np.uint8), matrix, (80, 48), flags=cv2.INTER_LINEAR) for matrix in path()
+    ]
     expected = np.stack(
-        [cv2.warpAffine((labels == 1).astype(np.uint8), matrix, (80, 48), flags=cv2.INTER_LINEAR) for matrix in path()]
-    )
+        [cv2.erode(mask, np.ones((3, 3), np.uint8)) for mask in moved]
+    )  # its outermost pixels are dropped
     assert ((marked[0].numpy() == 7) == expected).mean() > 0.99
     for image, mask in zip(drawn[0].numpy(), marked[0].numpy() == 7, strict=True):
         np.testing.assert_allclose(image[inner(mask, 3)], np.broadcast_to(RED, (inner(mask, 3).sum(), 3)), atol=1)
         # The soft edge mixes the red with what lies below and with nothing of the grey it was cut from.
         assert image[mask][:, 0].min() > 150
+
+
+def test_a_cut_out_brings_no_rim_of_its_old_surroundings():
+    colour = torch.zeros(1, 2, 20, 30, 3)
+    alpha = torch.zeros(1, 2, 20, 30)
+    alpha[:, :, 5:15, 8:22] = 1
+    colour[:, :, 5:15, 8:22] = 255  # a mask drawn one pixel too wide, on white
+    colour[:, :, 6:14, 9:21] = torch.tensor([200.0, 30, 30])
+    alpha[:, 1, 5:15, 8:22] = 0
+    alpha[:, 1, 9:11, 8:22] = 1  # too thin to lose anything
+    cut, soft = _without_rim(colour, alpha)
+    solid = torch.zeros(20, 30, dtype=torch.bool)
+    solid[6:14, 9:21] = True
+    assert torch.equal(soft[0, 0] > 0.5, solid)
+    seen = cut[0, 0][soft[0, 0] > 0]
+    torch.testing.assert_close(seen, torch.tensor([200.0, 30, 30]).expand_as(seen))
+    assert (soft[0, 1, 9:11, 9:21] > 0.5).all()
 
 
 def test_the_half_size_level_shows_the_same_as_the_full_one(stills):
@@ -142,7 +162,7 @@ def test_a_shadow_darkens_beside_the_cut_out(stills):
     dark, marked = draw(pages, shaded, size=(48, 80))
     plain, _ = draw(pages, plan_of(path(), label=1), size=(48, 80))
     assert (dark <= plain + 1e-3).all() and (dark < plain - 20).any()
-    torch.testing.assert_close(dark[marked == 7], plain[marked == 7], atol=40, rtol=0)
+    torch.testing.assert_close(dark[marked == 7], plain[marked == 7], atol=60, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 Stills and video frames stay in the device's memory (`gpu_atlas`), the choices are made on the CPU (`gpu_plan`), and the
 drawing here goes layer by layer over all clips and frames together. The decision to know: pixels are fetched by index
 from one long row instead of with `grid_sample`, which would want all pictures padded to one size and in floats; a
-cut-out's colour is averaged over its own pixels only, so its edge holds nothing of its old surroundings.
+cut-out's colour is averaged over its own pixels only, and those at its edge are dropped, since they hold something of
+its old surroundings.
 """
 
 from __future__ import annotations
@@ -291,7 +292,24 @@ def _cut_out(
         colour.addcmul_(pixel[..., :3].float(), share[..., None])
         alpha += share
     colour /= alpha.clamp(min=1e-3)[..., None]
-    return colour, alpha.clamp(max=1) * _on(device, plan.present[rows, layer])[..., None, None]
+    colour, alpha = _without_rim(colour, alpha)
+    return colour, alpha * _on(device, plan.present[rows, layer])[..., None, None]
+
+
+def _without_rim(colour: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    """A cut-out less its outermost pixels, which hold background, with a soft edge of its colours further in.
+
+    `colour` (N, T, H, W, 3), `alpha` (N, T, H, W). One that would lose more than half of itself keeps its size.
+    """
+    whole = (alpha.flatten(0, 1)[:, None] > 0.5).float()
+    solid = -F.max_pool2d(-whole, 3, 1, 1)
+    thin = solid.sum(dim=(1, 2, 3), keepdim=True) * 2 < whole.sum(dim=(1, 2, 3), keepdim=True)
+    solid = torch.where(thin, whole, solid)
+    flat = colour.flatten(0, 1).permute(0, 3, 1, 2)
+    spread = F.avg_pool2d(flat * solid, 5, 1, 2) / F.avg_pool2d(solid, 5, 1, 2).clamp(min=1e-3)
+    flat = torch.where(solid > 0, flat, spread)
+    soft = (solid + F.avg_pool2d(solid, 3, 1, 1)) / 2  # above one half where it is solid
+    return flat.permute(0, 2, 3, 1).view(colour.shape), soft.view(alpha.shape)
 
 
 def _shadow(plan: Plan, rows: np.ndarray, layer: int, alpha: Tensor) -> Tensor:
