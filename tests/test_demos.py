@@ -1,5 +1,6 @@
 """Every demo runs, and does what it says."""
 
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -100,3 +101,15 @@ def test_memory_curve(demo, tiny_checkpoint, tmp_path):
     assert lines[-1].startswith("growth after frame 200") and growth < 10
     with Image.open(tmp_path / "memory.png") as curve:
         assert curve.size == (640, 300)
+
+
+def test_accuracy_speed(demo, tmp_path):
+    for name, score, rate in (("small", 60.0, 20.0), ("large", 70.04, 8.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text(
+            json.dumps({"j_and_f": score, "speed": {"seconds": 1.0, "frames_per_second": rate}})
+        )
+    lines = demo("accuracy_speed.py", tmp_path / "small", tmp_path / "large")
+    assert lines == ["small: J&F 60.0, 50 ms a frame", "large: J&F 70.0, 125 ms a frame"]
+    with Image.open(tmp_path / "accuracy-speed.png") as picture:
+        assert picture.size == (704, 440)

@@ -55,6 +55,7 @@ class Flood:
         clicks: Sequence[Click] = (),
         box: Box | None = None,
         mask: np.ndarray | None = None,
+        memories: Sequence[object] = (),
         ambiguous: bool = False,
     ) -> Answer:
         image = encoded.image.astype(int)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from vidseg import cli
 from vidseg.annotate import Project, Session, open_session
 from vidseg.annotate.model import ModelSegmenter
 from vidseg.errors import VideoError
+from vidseg.masks import rle
 from vidseg.model import Sam2
 from vidseg.model.config import PRESETS
 from vidseg.tracker import track
@@ -147,6 +149,36 @@ def session(tmp_path: Path, segmenter: ModelSegmenter) -> Iterator[Session]:
         yield found
 
 
+def test_a_correction_sees_what_was_said_on_the_first_and_the_nearest_frame(
+    session: Session, segmenter: ModelSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.do("object.add", video=1)
+    session.do("object.add", video=1)
+    for at in (0, 2, 5, 8):
+        mask = rle.encode(shapes.truth(at)[1])
+        session.do("prompt.mask", video=1, object=1, frame=at, rle=mask)
+    session.do("propagate.start", video=1, objects=None, direction="forward", frame=0, reach="all")
+    session.wait(60)
+    asked = []
+    plain = segmenter.segment
+
+    def watched(*args: Any, memories: Any, **named: Any) -> Any:
+        asked.append([memory.frame for memory in memories])
+        return plain(*args, memories=memories, **named)
+
+    monkeypatch.setattr(segmenter, "segment", watched)
+    shown = session.do("hover", video=1, frame=4, x=30.0, y=20.0, object=1)
+    session.do("prompt.click", video=1, object=1, frame=4, x=30.0, y=20.0, on=True)
+    session.do("prompt.click", video=1, object=2, frame=4, x=80.0, y=50.0, on=True)
+    assert asked == [[0, 5], [0, 5], []]
+    found = session.project.mask(1, 1, 4)
+    assert found is not None and rle.decode(shown["rle"]).tolist() == found.decode().tolist()
+    alone = plain(session.encoded(1, 4), clicks=[Click(30, 20)], mask=shapes.truth(4)[1]).masks
+    memories = [session.memory(1, 1, 0)]
+    aware = plain(session.encoded(1, 4), clicks=[Click(30, 20)], mask=shapes.truth(4)[1], memories=memories).masks
+    assert (alone != aware).any()
+
+
 def test_a_whole_round_with_clicks_a_correction_and_both_passes(session: Session) -> None:
     session.do("object.add", video=1)
     session.do("prompt.click", video=1, object=1, frame=0, x=12.0, y=15.0, on=True)
@@ -180,8 +212,6 @@ def test_interrupted_or_not_a_propagation_gives_the_same_masks(session: Session)
 
 
 def decode(session: Session, counts: list[str]) -> Iterator[np.ndarray]:
-    from vidseg.masks import rle
-
     yield from (rle.decode({"size": list(shapes.SIZE), "counts": one}) for one in counts)
 
 

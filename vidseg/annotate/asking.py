@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from ..errors import VideoError
 from ..masks import rle
-from ..types import Click
 from . import edit, paint
 from .guards import need_frame, need_inside, need_object, need_prompt, need_video, spare_accepted
 from .refused import Refused
 from .rows import MaskInfo, PromptInfo, Said, add_up, describe, is_stale
-from .segmenter import Answer
+from .segmenter import Answer, Memory
 from .session import Session
 from .worker import HOVER
 
@@ -66,7 +67,7 @@ def _ask(session: Session, video: int, object: int, frame: int, *, kind: str, va
             row = project.mask(video, object, frame)
             kept, filled = _complete(before, row, kind, value)
             said = add_up([*kept, PromptInfo(0, video, object, frame, kind, filled, "")])
-            mask, answer = answer_prompts(session, info.id, frame, said)
+            mask, answer = answer_prompts(session, info.id, frame, said, object=object)
             with project.store.lock:
                 if project.prompts(video, object, start=frame, stop=frame + 1) != before:
                     continue  # another tab was faster: answer both
@@ -97,22 +98,42 @@ def _complete(
     return kept, value
 
 
-def answer_prompts(session: Session, video: int, frame: int, said: Said) -> tuple[np.ndarray, Answer]:
+def answer_prompts(
+    session: Session, video: int, frame: int, said: Said, *, object: int | None = None
+) -> tuple[np.ndarray, Answer]:
     """Return the mask that prompts mean on a frame, and the model's whole answer. On the worker's thread.
 
-    A first click alone is ambiguous and gets three candidates; what a person drew changes only where it was clicked.
+    A first click alone is ambiguous and gets three candidates; what a person drew changes only where it was clicked. A
+    mask of the `object` is corrected in view of what a person said of it on other frames.
     """
     before = None if said.mask is None else rle.decode(said.mask)
     if not said.needs_model and before is not None:
         return before, Answer(before[None], (1.0,))
     ambiguous = before is None and said.box is None and len(said.clicks) == 1
+    others = [] if before is None or object is None else _vouched(session, video, object, frame)
     answer = session.segmenter.segment(
-        session.encoded(video, frame), clicks=said.clicks, box=said.box, mask=before, ambiguous=ambiguous
+        session.encoded(video, frame),
+        clicks=said.clicks,
+        box=said.box,
+        mask=before,
+        memories=others,
+        ambiguous=ambiguous,
     )
     mask = answer.masks[0]
     if said.drawn and before is not None and said.clicks:
         mask = paint.local_change(before, mask, said.clicks)
     return mask, answer
+
+
+def _vouched(session: Session, video: int, object: int, frame: int) -> list[Memory]:
+    """What is remembered of the object's first prompted frame and the nearest one, other than this frame."""
+    known = [one for one in session.project.anchors(video, object).frames if one != frame]
+    chosen = sorted({known[0], min(known, key=lambda one: abs(one - frame))}) if known else []
+    found = []
+    for one in chosen:
+        with suppress(VideoError):  # a frame that can no longer be read
+            found.append(session.memory(video, object, one))
+    return [memory for memory in found if memory is not None]
 
 
 def prompted(video: int, object: int, frame: int, mask: np.ndarray, answer: Answer) -> MaskInfo:
@@ -188,7 +209,7 @@ def remove_prompt(session: Session, *, video: int, prompt: int, overwrite: bool 
         left = [one for one in project.prompts(video, gone.object, **span) if one.id != prompt]
         mask = None
         if left:
-            pixels, answer = answer_prompts(session, video, gone.frame, add_up(left))
+            pixels, answer = answer_prompts(session, video, gone.frame, add_up(left), object=gone.object)
             mask = prompted(video, gone.object, gone.frame, pixels, answer)
         with project.store.gesture(f"remove {gone.kind} from {known.name}", video=video, frame=gone.frame) as gesture:
             edit.take_back(gesture, gone, left, mask)
@@ -225,12 +246,13 @@ def hover(
         if ticket != session.newest_hover:
             raise Refused("superseded", "a newer hover has replaced this one")
         began = time.perf_counter()
-        said = Said()
+        before, row = [], None
         if object is not None:
-            said = add_up(session.project.prompts(video, object, start=frame, stop=frame + 1))
-        clicks = (*said.clicks, Click(float(x), float(y), bool(on)))
-        said = Said(clicks, said.box, said.mask, said.drawn)
-        mask, answer = answer_prompts(session, video, frame, said)
+            before = session.project.prompts(video, object, start=frame, stop=frame + 1)
+            row = session.project.mask(video, object, frame)
+        kept, value = _complete(before, row, "click", {"x": float(x), "y": float(y), "on": bool(on)})
+        said = add_up([*kept, PromptInfo(0, video, object or 0, frame, "click", value, "")])
+        mask, answer = answer_prompts(session, video, frame, said, object=object)
         passed = round(1000 * (time.perf_counter() - began))
         return {"rle": rle.encode(mask), "iou": round(float(answer.iou[0]), 4), "milliseconds": passed}
 

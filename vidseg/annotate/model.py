@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import automatic
 from ..encode_ahead import lanes, pays
 from ..image import EncodedImage
-from ..memory import Memory, MemoryBank, Pointer
+from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2
 from ..picture import full_size, prepare, prompt_tensors
 from ..state import ObjectTrack, TrackerState
@@ -57,12 +57,17 @@ class _Answered:
     encoded: EncodedFrame | None = None
     box: Box | None = None
     mask: np.ndarray | None = None
+    memories: tuple[Memory, ...] = ()
     clicks: tuple[Click, ...] = ()
     answers: list[Decoded] = field(default_factory=list)
 
-    def begins(self, encoded: EncodedFrame, box: Box | None, mask: np.ndarray | None) -> bool:
+    def begins(
+        self, encoded: EncodedFrame, box: Box | None, mask: np.ndarray | None, memories: tuple[Memory, ...]
+    ) -> bool:
         """Whether prompts on this frame begin as these did."""
         if self.encoded is not encoded or self.box != box or (self.mask is None) != (mask is None):
+            return False
+        if len(self.memories) != len(memories) or any(a is not b for a, b in zip(self.memories, memories, strict=True)):
             return False
         return self.mask is None or mask is None or np.array_equal(self.mask, mask)
 
@@ -122,10 +127,11 @@ class ModelSegmenter:
         clicks: Sequence[Click] = (),
         box: Box | None = None,
         mask: np.ndarray | None = None,
+        memories: Sequence[Memory] = (),
         ambiguous: bool = False,
     ) -> Answer:
         """Answer a box and clicks, one after the other, correcting `mask` where there is one."""
-        decoded = self._decoded(encoded, tuple(clicks), box, mask)
+        decoded = self._decoded(encoded, tuple(clicks), box, mask, tuple(memories))
         score = float(decoded.score[0].float().sigmoid())
         if not ambiguous:
             best = int(decoded.best[0])
@@ -136,7 +142,12 @@ class ModelSegmenter:
         return Answer(pixels, tuple(_share(decoded.iou[0, n]) for n in order), score)
 
     def _decoded(
-        self, encoded: EncodedFrame, clicks: tuple[Click, ...], box: Box | None, mask: np.ndarray | None
+        self,
+        encoded: EncodedFrame,
+        clicks: tuple[Click, ...],
+        box: Box | None,
+        mask: np.ndarray | None,
+        memories: tuple[Memory, ...],
     ) -> Decoded:
         """Decode a box or the first click, then again with each further click, the mask before as the first guess.
 
@@ -148,11 +159,12 @@ class ModelSegmenter:
         height, width = encoded.size
         inside = tuple(Click(min(c.x, width - 1e-3), min(c.y, height - 1e-3), c.on) for c in clicks)
         first = 0 if box is not None else 1
-        if not self._answered.begins(encoded, box, mask):
-            self._answered = _Answered(encoded, box, mask)
+        if not self._answered.begins(encoded, box, mask, memories):
+            self._answered = _Answered(encoded, box, mask, memories)
         known = self._answered
         known.keep(inside)
-        plain = model.attend(features.vision, features.position, None)
+        tokens = memory_tokens(model, MemoryBank(memories), encoded.frame.index, limits=self._limits)
+        conditioned = model.attend(features.vision, features.position, tokens)
         for count in range(first + len(known.answers), max(first, len(inside)) + 1):
             given = prompt_tensors(model, Prompt(1, encoded.frame.index, clicks=inside[:count], box=box), encoded.size)
             if known.answers:
@@ -160,7 +172,7 @@ class ModelSegmenter:
             else:
                 guess = None if mask is None else self._guess(mask, encoded)
             decoded = model.decode(
-                plain,
+                conditioned,
                 features.high_res,
                 points=given.points,
                 labels=given.labels,

@@ -168,7 +168,7 @@ def _answer(session: Session, job: Job) -> Iterator[None]:
         for frame in project.anchors(video, number).frames:
             if project.mask(video, number, frame) is None:
                 said = add_up(project.prompts(video, number, start=frame, stop=frame + 1))
-                mask, answer = answer_prompts(session, video, frame, said)
+                mask, answer = answer_prompts(session, video, frame, said, object=number)
                 with project.store.lock:
                     unchanged = said == add_up(project.prompts(video, number, start=frame, stop=frame + 1))
                     if unchanged and project.object(video, number) is not None and job.state == "running":

@@ -66,11 +66,13 @@ class Segmenter(Protocol):
         clicks: Sequence[Click] = (),
         box: Box | None = None,
         mask: np.ndarray | None = None,
+        memories: Sequence[Memory] = (),
         ambiguous: bool = False,
     ) -> Answer:
         """Answer a box and clicks, one after the other, so that each corrects what was there when it was made.
 
-        `mask` is what the first corrects; `ambiguous` asks for three candidates.
+        `mask` is what the first corrects, in view of `memories` of the object on other frames.
+        `ambiguous` asks for three candidates.
         """
 
     def memorise(self, encoded: Encoded, mask: np.ndarray) -> Memory:
