@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -615,3 +616,28 @@ def test_everyone_who_listens_hears_the_same_in_the_same_order(session: Session,
     leave[1]()
     do("undo")
     assert len(heard[0]) > len(heard[1])
+
+
+def test_a_pause_in_the_middle_of_a_frame_leaves_no_frame_out(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.do("object.add", video=1)
+    session.do("prompt.click", video=1, object=1, frame=0, x=12.5, y=15.5, on=True)
+    inside, go_on, follow = threading.Event(), threading.Event(), Flood.follow
+
+    def slow(self: Flood, tracks: Any, encoded: Any) -> Any:
+        if encoded.index == 6:
+            inside.set()
+            go_on.wait(20)
+        return follow(self, tracks, encoded)
+
+    monkeypatch.setattr(Flood, "follow", slow)
+    started = session.do("propagate.start", video=1, objects=None, direction="forward", frame=0, reach="all")
+    job = started["job"]["id"]
+    assert inside.wait(20)
+    session.do("propagate.pause", job=job)
+    go_on.set()
+    session.worker.call(lambda: None)
+    session.do("propagate.resume", job=job)
+    session.wait(20)
+    assert [mask.frame for mask in session.project.masks(1, 1)] == list(range(24))

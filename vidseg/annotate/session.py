@@ -342,7 +342,7 @@ class Session:
         return True
 
     def _run(self, job: Job) -> None:
-        job.state = "running"
+        job.state, job.steps = "running", None  # a pause may have cut off a frame: what is missing is planned again
         self.project.update_job(job.id, state="running", done=job.done, total=job.total)
         self.tell_job(job)
 
