@@ -14,6 +14,7 @@ import torch
 from vidseg import cli
 from vidseg.annotate import Project, Session, open_session
 from vidseg.annotate.model import ModelSegmenter
+from vidseg.annotate.segmenter import Answer
 from vidseg.errors import VideoError
 from vidseg.masks import rle
 from vidseg.model import Sam2
@@ -162,7 +163,7 @@ def test_a_correction_sees_what_was_said_on_the_first_and_the_nearest_frame(
     asked = []
     plain = segmenter.segment
 
-    def watched(*args: Any, memories: Any, **named: Any) -> Any:
+    def watched(*args: Any, memories: Any = (), **named: Any) -> Any:
         asked.append([memory.frame for memory in memories])
         return plain(*args, memories=memories, **named)
 
@@ -177,6 +178,34 @@ def test_a_correction_sees_what_was_said_on_the_first_and_the_nearest_frame(
     memories = [session.memory(1, 1, 0)]
     aware = plain(session.encoded(1, 4), clicks=[Click(30, 20)], mask=shapes.truth(4)[1], memories=memories).masks
     assert (alone != aware).any()
+
+
+def test_a_correction_changes_the_mask_only_where_it_was_clicked(
+    session: Session, segmenter: ModelSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    square, answers = np.zeros(shapes.SIZE, bool), []
+    square[20:40, 20:40] = True
+
+    def eager(*_: Any, clicks: Any, mask: Any, **__: Any) -> Answer:
+        """Do what the last click says, and forget another corner of the mask with every click."""
+        answers.append(mask)
+        x, y, on = int(clicks[-1].x), int(clicks[-1].y), clicks[-1].on
+        after = mask.copy()
+        after[y - 2 : y + 2, x - 2 : x + 2] = on
+        after[20:23, 20 + 4 * len(clicks) : 23 + 4 * len(clicks)] = False
+        return Answer(after[None], (0.9,))
+
+    session.do("object.add", video=1)
+    session.do("prompt.mask", video=1, object=1, frame=0, rle=rle.encode(square))
+    monkeypatch.setattr(segmenter, "segment", eager)
+    session.do("prompt.click", video=1, object=1, frame=0, x=35.0, y=35.0, on=False)
+    session.do("prompt.click", video=1, object=1, frame=0, x=50.0, y=50.0, on=True)
+    expected = square.copy()
+    expected[33:37, 33:37] = False
+    assert np.array_equal(answers[-1], expected)
+    expected[48:52, 48:52] = True
+    found = session.project.mask(1, 1, 0)
+    assert found is not None and np.array_equal(found.decode(), expected)
 
 
 def test_a_whole_round_with_clicks_a_correction_and_both_passes(session: Session) -> None:

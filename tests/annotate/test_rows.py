@@ -33,18 +33,21 @@ def test_clicks_and_boxes_of_a_frame_belong_together() -> None:
 
 def test_drawing_supersedes_what_was_clicked_and_later_clicks_correct_it() -> None:
     said = add_up([prompt("click", x=1, y=2, on=True), prompt("brush", rle=RLE), prompt("click", x=3, y=4, on=False)])
-    assert (said.clicks, said.mask, said.drawn) == ((Click(3, 4, False),), RLE, True)
+    assert (said.clicks, said.mask, said.settled) == ((Click(3, 4, False),), RLE, 0)
     assert not add_up([prompt("polygon", rle=RLE)]).needs_model
 
 
-def test_a_chosen_candidate_keeps_the_click_that_led_to_it() -> None:
-    said = add_up([prompt("click", x=1, y=2, on=True), prompt("mask", origin="candidate", rle=RLE)])
-    assert (said.clicks, said.mask, said.drawn) == ((Click(1, 2, True),), RLE, False)
+def test_a_chosen_candidate_keeps_the_click_that_led_to_it_and_stands_until_the_next() -> None:
+    prompts = [prompt("click", x=1, y=2, on=True), prompt("mask", origin="candidate", rle=RLE)]
+    said = add_up(prompts)
+    assert (said.clicks, said.mask, said.settled, said.needs_model) == ((Click(1, 2, True),), RLE, 1, False)
+    said = add_up([*prompts, prompt("click", x=3, y=4, on=False)])
+    assert (said.mask, said.settled, said.needs_model) == (RLE, 1, True)
 
 
 def test_the_first_click_on_a_propagated_mask_corrects_it() -> None:
     said = add_up([prompt("click", x=1, y=2, on=False, base=RLE)])
-    assert (said.mask, said.drawn) == (RLE, False)
+    assert (said.mask, said.settled, said.needs_model) == (RLE, 0, True)
 
 
 def test_a_propagated_mask_is_stale_when_its_origin_changes_or_goes() -> None:

@@ -103,25 +103,26 @@ def answer_prompts(
 ) -> tuple[np.ndarray, Answer]:
     """Return the mask that prompts mean on a frame, and the model's whole answer. On the worker's thread.
 
-    A first click alone is ambiguous and gets three candidates; what a person drew changes only where it was clicked. A
-    mask of the `object` is corrected in view of what a person said of it on other frames.
+    A first click alone is ambiguous and gets three candidates. A mask that was there before is corrected click by
+    click, in view of what a person said of the `object` on other frames, and changes only where it is clicked.
+    Source of the last: FocalClick (arXiv 2204.02574), "Progressive Merge".
     """
     before = None if said.mask is None else rle.decode(said.mask)
     if not said.needs_model and before is not None:
         return before, Answer(before[None], (1.0,))
-    ambiguous = before is None and said.box is None and len(said.clicks) == 1
-    others = [] if before is None or object is None else _vouched(session, video, object, frame)
-    answer = session.segmenter.segment(
-        session.encoded(video, frame),
-        clicks=said.clicks,
-        box=said.box,
-        mask=before,
-        memories=others,
-        ambiguous=ambiguous,
-    )
-    mask = answer.masks[0]
-    if said.drawn and before is not None and said.clicks:
-        mask = paint.local_change(before, mask, said.clicks)
+    encoded, segment = session.encoded(video, frame), session.segmenter.segment
+    if before is None:
+        alone = said.box is None and len(said.clicks) == 1
+        answer = segment(encoded, clicks=said.clicks, box=said.box, ambiguous=alone)
+        return answer.masks[0], answer
+    others = [] if object is None else _vouched(session, video, object, frame)
+    if said.box is not None:
+        answer = segment(encoded, clicks=said.clicks, box=said.box, mask=before, memories=others)
+        return answer.masks[0], answer
+    mask = before
+    for count in range(said.settled + 1, len(said.clicks) + 1):
+        answer = segment(encoded, clicks=said.clicks[:count], mask=mask, memories=others)
+        mask = paint.local_change(mask, answer.masks[0], said.clicks[count - 1 : count])
     return mask, answer
 
 

@@ -52,24 +52,12 @@ class Trail:
 
 @dataclass(slots=True, eq=False)
 class _Answered:
-    """What was answered last: after the box or the first click, and after each click that followed."""
+    """What was answered last from nothing: after the box or the first click, and after each click that followed."""
 
     encoded: EncodedFrame | None = None
     box: Box | None = None
-    mask: np.ndarray | None = None
-    memories: tuple[Memory, ...] = ()
     clicks: tuple[Click, ...] = ()
     answers: list[Decoded] = field(default_factory=list)
-
-    def begins(
-        self, encoded: EncodedFrame, box: Box | None, mask: np.ndarray | None, memories: tuple[Memory, ...]
-    ) -> bool:
-        """Whether prompts on this frame begin as these did."""
-        if self.encoded is not encoded or self.box != box or (self.mask is None) != (mask is None):
-            return False
-        if len(self.memories) != len(memories) or any(a is not b for a, b in zip(self.memories, memories, strict=True)):
-            return False
-        return self.mask is None or mask is None or np.array_equal(self.mask, mask)
 
     def keep(self, clicks: tuple[Click, ...]) -> None:
         """Forget the answers to clicks that are not among these."""
@@ -92,6 +80,7 @@ class ModelSegmenter:
         self._lanes = lanes(model)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="vidseg-encode") if pays(model) else None
         self._answered = _Answered()
+        self._seen: tuple[EncodedFrame | None, tuple[Memory, ...], Tensor | None] = None, (), None
         self.name = name or model.config.name
 
     @torch.inference_mode()
@@ -130,8 +119,14 @@ class ModelSegmenter:
         memories: Sequence[Memory] = (),
         ambiguous: bool = False,
     ) -> Answer:
-        """Answer a box and clicks, one after the other, correcting `mask` where there is one."""
-        decoded = self._decoded(encoded, tuple(clicks), box, mask, tuple(memories))
+        """Answer a box and clicks one after the other, or all together as corrections of a `mask`."""
+        height, width = encoded.size
+        inside = tuple(Click(min(c.x, width - 1e-3), min(c.y, height - 1e-3), c.on) for c in clicks)
+        if mask is None:
+            decoded = self._one_by_one(encoded, inside, box)
+        else:
+            conditioned = self._conditioned(encoded, tuple(memories))
+            decoded = self._decode(encoded, conditioned, inside, box, self._guess(mask, encoded))
         score = float(decoded.score[0].float().sigmoid())
         if not ambiguous:
             best = int(decoded.best[0])
@@ -141,47 +136,52 @@ class ModelSegmenter:
         pixels = _pixels(decoded.candidates[0, order], encoded.size)
         return Answer(pixels, tuple(_share(decoded.iou[0, n]) for n in order), score)
 
-    def _decoded(
-        self,
-        encoded: EncodedFrame,
-        clicks: tuple[Click, ...],
-        box: Box | None,
-        mask: np.ndarray | None,
-        memories: tuple[Memory, ...],
-    ) -> Decoded:
+    def _one_by_one(self, encoded: EncodedFrame, clicks: tuple[Click, ...], box: Box | None) -> Decoded:
         """Decode a box or the first click, then again with each further click, the mask before as the first guess.
 
         So a click corrects what was seen when it was made. The answers along the way are kept: of the last prompts only
         what is new is decoded. A click that is all there is has three candidates.
         Source: Segment Anything (arXiv 2304.02643), appendix A, "Training algorithm".
         """
-        model, features = self._model, encoded.features
-        height, width = encoded.size
-        inside = tuple(Click(min(c.x, width - 1e-3), min(c.y, height - 1e-3), c.on) for c in clicks)
-        first = 0 if box is not None else 1
-        if not self._answered.begins(encoded, box, mask, memories):
-            self._answered = _Answered(encoded, box, mask, memories)
+        if self._answered.encoded is not encoded or self._answered.box != box:
+            self._answered = _Answered(encoded, box)
         known = self._answered
-        known.keep(inside)
-        tokens = memory_tokens(model, MemoryBank(memories), encoded.frame.index, limits=self._limits)
-        conditioned = model.attend(features.vision, features.position, tokens)
-        for count in range(first + len(known.answers), max(first, len(inside)) + 1):
-            given = prompt_tensors(model, Prompt(1, encoded.frame.index, clicks=inside[:count], box=box), encoded.size)
-            if known.answers:
-                guess: Tensor | None = known.answers[-1].logits[:, None].clamp(-_SURE, _SURE)
-            else:
-                guess = None if mask is None else self._guess(mask, encoded)
-            decoded = model.decode(
-                conditioned,
-                features.high_res,
-                points=given.points,
-                labels=given.labels,
-                mask=guess,
-                multimask=guess is None and box is None,
-            )
-            known.answers.append(decoded)
-        known.clicks = inside
+        known.keep(clicks)
+        first = 0 if box is not None else 1
+        plain = self._conditioned(encoded, ())
+        for count in range(first + len(known.answers), max(first, len(clicks)) + 1):
+            guess = known.answers[-1].logits[:, None].clamp(-_SURE, _SURE) if known.answers else None
+            known.answers.append(self._decode(encoded, plain, clicks[:count], box, guess))
+        known.clicks = clicks
         return known.answers[-1]
+
+    def _conditioned(self, encoded: EncodedFrame, memories: tuple[Memory, ...]) -> Tensor:
+        """A frame's features in view of memories; the last are kept, since clicks come one after the other."""
+        known, seen, features = self._seen
+        if known is not encoded or [*map(id, seen)] != [*map(id, memories)]:
+            tokens = memory_tokens(self._model, MemoryBank(memories), encoded.frame.index, limits=self._limits)
+            features = self._model.attend(encoded.features.vision, encoded.features.position, tokens)
+            self._seen = encoded, memories, features
+        assert features is not None
+        return features
+
+    def _decode(
+        self,
+        encoded: EncodedFrame,
+        conditioned: Tensor,
+        clicks: tuple[Click, ...],
+        box: Box | None,
+        guess: Tensor | None,
+    ) -> Decoded:
+        given = prompt_tensors(self._model, Prompt(1, encoded.frame.index, clicks=clicks, box=box), encoded.size)
+        return self._model.decode(
+            conditioned,
+            encoded.features.high_res,
+            points=given.points,
+            labels=given.labels,
+            mask=guess,
+            multimask=guess is None and box is None,
+        )
 
     def _guess(self, mask: np.ndarray, encoded: EncodedFrame) -> Tensor:
         """A mask as the logits that the decoder takes for a first guess, (1, 1, 4h, 4w)."""

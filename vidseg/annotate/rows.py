@@ -168,19 +168,19 @@ def describe(mask: np.ndarray) -> dict[str, Any]:
 class Said:
     """What the prompts of one object on one frame add up to.
 
-    `mask` is the pinned or corrected mask (RLE counts) or None; `drawn` tells that a person made it, so that clicks
-    should change it only where they are; `clicks` and `box` are what came after it.
+    `mask` is the pinned or corrected mask (RLE counts) or None; `clicks` and `box` are what came after it, but for the
+    first `settled` clicks, which led to it.
     """
 
     clicks: tuple[Click, ...] = ()
     box: Box | None = None
     mask: Mapping[str, Any] | None = None
-    drawn: bool = False
+    settled: int = 0
 
     @property
     def needs_model(self) -> bool:
         """Whether the mask does not simply stand there."""
-        return bool(self.clicks) or self.box is not None
+        return len(self.clicks) > self.settled or self.box is not None
 
 
 def add_up(prompts: Iterable[PromptInfo]) -> Said:
@@ -193,14 +193,13 @@ def add_up(prompts: Iterable[PromptInfo]) -> Said:
         value = prompt.value
         if prompt.kind == "click":
             click = Click(value["x"], value["y"], value["on"])
-            base = value.get("base")
-            said = Said((*said.clicks, click), said.box, base or said.mask, said.drawn and not base)
+            said = Said((*said.clicks, click), said.box, value.get("base") or said.mask, said.settled)
         elif prompt.kind == "box":
-            said = Said(said.clicks, Box(*value["box"]), said.mask, said.drawn)
+            said = Said(said.clicks, Box(*value["box"]), said.mask, said.settled)
         elif value.get("origin") == "candidate":
-            said = Said(said.clicks, said.box, value["rle"], False)
+            said = Said(said.clicks, said.box, value["rle"], len(said.clicks))
         else:
-            said = Said(mask=value["rle"], drawn=True)
+            said = Said(mask=value["rle"])
     return said
 
 

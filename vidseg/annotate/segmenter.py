@@ -71,7 +71,7 @@ class Segmenter(Protocol):
     ) -> Answer:
         """Answer a box and clicks, one after the other, so that each corrects what was there when it was made.
 
-        `mask` is what the first corrects, in view of `memories` of the object on other frames.
+        With a `mask` they correct that, all together, in view of `memories` of the object on other frames.
         `ambiguous` asks for three candidates.
         """
 
