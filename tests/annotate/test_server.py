@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from websockets.sync.client import ClientConnection, connect
 from vidseg.annotate import Session, api, open_session
 from vidseg.annotate.gate import names_of
 from vidseg.annotate.server import STATIC, Server, bind
+from vidseg.cli import annotate
 
 
 class Running:
@@ -338,3 +340,23 @@ def test_a_bad_upload_is_refused_in_one_line(running: Running, format: str, body
     error = json.loads(content)["error"]
     assert (status, error["code"]) == (400, "bad_request"), error
     assert says in error["message"] and "/tmp" not in error["message"] and "\n" not in error["message"]
+
+
+@pytest.mark.parametrize("way_out", [True, False])
+def test_other_machines_are_told_an_address_that_reaches_this_one(
+    way_out: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Datagrams(socket.socket):
+        def connect(self, address: object) -> None:
+            if not way_out:
+                raise OSError("network is unreachable")
+
+        def getsockname(self) -> tuple[str, int]:
+            return "10.1.2.3", 5
+
+    monkeypatch.setattr(socket, "socket", Datagrams)
+    for host in ("127.0.0.1", "0.0.0.0"):
+        annotate._announce(Path("p.vidseg"), "http://127.0.0.1:8765/?token=t", host=host, browser=False)
+    told = [line for line in capsys.readouterr().out.splitlines() if "other machines" in line]
+    name = "10.1.2.3" if way_out else socket.gethostname()
+    assert told == [f"from other machines: http://{name}:8765/?token=t"]

@@ -106,10 +106,20 @@ def _segmenter(args: argparse.Namespace) -> ModelSegmenter:
     return ModelSegmenter(load(args), name=str(args.checkpoint or args.model))
 
 
+def _own_address() -> str:
+    """The address that other machines know this one by: that of the way out, or its name where there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation; a datagram socket sends nothing to connect
+        except OSError:
+            return socket.gethostname()
+        return str(probe.getsockname()[0])
+
+
 def _announce(project: Path, address: str, *, host: str, browser: bool) -> None:
     print(f"annotating {project} at {address}")
     if host in ("0.0.0.0", "::"):
-        print(f"from other machines: {address.replace('127.0.0.1', socket.gethostname())}")
+        print(f"from other machines: {address.replace('127.0.0.1', _own_address())}")
     print("stop with Ctrl-C; everything is saved as you go", flush=True)
     if browser:
         webbrowser.open(address)
