@@ -339,8 +339,8 @@ def followed_frame(
 def corrected_frame(
     model: Sam2, frame: ImageFeatures, conditioned: Tensor, before: Decoded, t: int, batch: Batch, losses: LossConfig
 ) -> tuple[Decoded, Sums, user.Points]:
-    """Correct frame `t`: half of the rows on the features that saw the memories, as the tracker does, and half on
-    plain ones, as the annotator does, to whom the mask alone says what is meant.
+    """Correct frame `t`: half of the rows on the features that saw the memories, and half on plain ones, where the mask
+    alone says what is meant.
     """
     plain = model.attend(frame.vision, frame.position, None)
     alone = batch.uniform[:, t, user.ALONE] < 0.5
