@@ -119,6 +119,17 @@ def test_without_any_sign_the_frame_farthest_from_what_a_person_said_comes_first
     assert worst([(1, lane(masks), np.zeros(20, bool))], limit=1)[0].frame == 19
 
 
+def test_doubt_counts_for_more_where_a_correction_mends_more_frames() -> None:
+    masks = [mask(n, source="prompted" if n == 0 else "propagated") for n in range(20)]
+    masks[2], masks[12] = mask(2, score=0.2, iou=0.3), mask(12, score=0.3, iou=0.4)
+    named = [one.frame for one in worst([(1, lane(masks), np.zeros(20, bool))], limit=20, apart=1)]
+    assert named.index(12) < named.index(2)
+    masks[12] = mask(12)
+    masks[3] = mask(3, score=0.1, iou=0.1)
+    named = [one.frame for one in worst([(1, lane(masks), np.zeros(20, bool))], limit=20, apart=1)]
+    assert named.index(3) < named.index(4)
+
+
 def test_nothing_is_proposed_where_all_is_reviewed() -> None:
     masks = [mask(n, state="accepted" if n % 2 else "rejected") for n in range(6)]
     assert worst([(1, lane(masks), np.zeros(6, bool))], limit=9) == []

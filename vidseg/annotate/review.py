@@ -18,6 +18,7 @@ from .lane import Lane
 _SURE = 0.75  # confidence at which a model is believed
 _CALM = 1.35  # change of area from one frame to the next that happens every day
 _TOLD = 0.05  # strength from which on a sign is worth a sentence
+_HIDDEN = 0.3  # doubt of a frame that nothing speaks against
 APART = 5
 """Frames between two proposals of one object: neighbours are usually wrong together."""
 
@@ -103,22 +104,24 @@ def doubt(found: Sequence[Sign]) -> np.ndarray:
 def worst(
     lanes: Sequence[tuple[int, Lane, np.ndarray]], *, limit: int, apart: int = APART, but: int | None = None
 ) -> list[Suspect]:
-    """Return the most suspicious unreviewed masks, worst first, at least `apart` frames from one another an object.
+    """Return the unreviewed masks most worth a look, best first, `apart` frames or more from one another an object.
 
-    `lanes` holds (object, lane, stale). The frame `but` is only named if there is no other. Of frames that nothing
-    speaks against, those farthest from what a person said come first: there errors would hide.
+    `lanes` holds (object, lane, stale). The frame `but` is only named if there is no other. What counts is the doubt
+    times the frames between it and what a person said: a correction mends its neighbours halfway to the next one.
+    Frames that nothing speaks against count a little, since errors hide far from what was said.
     """
     found = {number: signs(lane, stale) for number, lane, stale in lanes}
     columns = [np.zeros((0, 6))]
     for number, lane, _ in lanes:
         rows = np.arange(len(lane.frame))
         value = doubt(found[number]) if len(rows) else np.zeros(0)
-        table = [lane.frame == but, -value, -_distance(lane), lane.frame, np.full(len(rows), number), rows]
+        worth = (_HIDDEN + value) * _distance(lane)
+        table = [lane.frame == but, -worth, -value, lane.frame, np.full(len(rows), number), rows]
         columns.append(np.stack(table, axis=1)[~lane.accepted & ~lane.rejected])
     ranked = np.concatenate(columns)
     taken: list[Suspect] = []
     frames: dict[int, list[int]] = {}
-    for _, value, _, frame, number, row in ranked[np.lexsort(ranked.T[4::-1])]:
+    for _, _, value, frame, number, row in ranked[np.lexsort(ranked.T[4::-1])]:
         if len(taken) == limit:
             break
         near = frames.setdefault(int(number), [])

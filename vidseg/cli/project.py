@@ -64,6 +64,7 @@ def _add_simulate(verbs: Any) -> None:
         "truth", type=Path, metavar="TRUTH", help="folder of index PNGs (all but 0 is the object), or of such folders"
     )
     simulate.add_argument("--target", type=float, default=0.85, metavar="J", help="mean J to reach (default: 0.85)")
+    simulate.add_argument("--most", type=int, default=60, metavar="N", help="actions until he gives up (default: 60)")
     simulate.add_argument(
         "--every",
         type=int,
@@ -86,7 +87,8 @@ def _simulate(args: argparse.Namespace) -> int:
         truth = [palette.read_index(path) > 0 for path in sorted(masks.glob("*.png"))]
         if not truth:
             raise DataError(f"{masks} holds no PNG files; expected one index mask a frame")
-        for effort in compare(video, truth, lambda: segmenter, steps=args.every, user=User(target=args.target)):
+        user = User(target=args.target, most=args.most)
+        for effort in compare(video, truth, lambda: segmenter, steps=args.every, user=user):
             print(json.dumps(dataclasses.asdict(effort)), flush=True)
             efforts.append(effort)
     if len(clips) > 1:
