@@ -172,7 +172,7 @@ def _presets() -> dict[str, Sam2Config]:
         stride=8,
         d_model=128,
         memory_dim=64,
-        num_maskmem=3,
+        num_maskmem=2,
         memory_layers=1,
         memory_feedforward=512,
         memory_narrowing=2,
