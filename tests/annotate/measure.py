@@ -152,7 +152,12 @@ def memory(model: str, folder: Path, frames: int) -> None:
         print("frames done, server MB, page MB")
         view.page.evaluate(FRAMES_COUNTED)
         view.page.keyboard.press("f")
-        done = lambda: (view.page.evaluate("window.counted.at(-1)?.[0]") or 0) + 1  # noqa: E731
+        view.page.locator(".job").wait_for()
+
+        def done() -> int:
+            counted = view.page.evaluate("window.counted.at(-1)?.[0]") or 0
+            return int(counted) + 1 if view.page.locator(".job").count() else frames
+
         _sample(view, server, done, frames, every=frames // 10, say="propagated")
         view.page.locator(".job").wait_for(state="detached", timeout=0)
         view.page.keyboard.press("Home")

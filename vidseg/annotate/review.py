@@ -18,7 +18,7 @@ from .lane import Lane
 _SURE = 0.75  # confidence at which a model is believed
 _CALM = 1.35  # change of area from one frame to the next that happens every day
 _TOLD = 0.05  # strength from which on a sign is worth a sentence
-_HIDDEN = 0.3  # doubt of a frame that nothing speaks against
+_HIDDEN = 0.1  # doubt of a frame that nothing speaks against
 APART = 5
 """Frames between two proposals of one object: neighbours are usually wrong together."""
 
