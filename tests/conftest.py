@@ -24,6 +24,16 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture
+def use_threads():
+    """Set how many threads torch uses here, until the test ends."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_model():
     """The smallest model, with seeded random weights, that finds something in every frame."""

@@ -8,20 +8,13 @@ import torch
 from vidseg.abreast import abreast
 
 
-@pytest.fixture
-def four_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_results_come_in_the_order_of_the_pieces(count):
     assert abreast(lambda n: n * n, range(count)) == [n * n for n in range(count)]
 
 
-def test_pieces_run_at_the_same_time_and_share_the_threads(four_threads):
+def test_pieces_run_at_the_same_time_and_share_the_threads(use_threads):
+    use_threads(4)
     together = threading.Barrier(2, timeout=30)  # breaks if one waits for the other to end
 
     def work(_):
@@ -39,7 +32,8 @@ def test_pieces_are_computed_in_the_mode_of_the_caller(inference):
 
 
 @pytest.mark.parametrize("bad", "ab")
-def test_what_one_raises_is_raised_when_all_have_ended(bad, four_threads):
+def test_what_one_raises_is_raised_when_all_have_ended(bad, use_threads):
+    use_threads(4)
     ended = []
 
     def work(name):

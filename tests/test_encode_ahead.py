@@ -19,21 +19,13 @@ def model():
     return seeded_model("tiny-test")
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def frame(index):
     return Frame(index, index / 10, np.random.default_rng(index).integers(0, 255, (48, 64, 3), dtype=np.uint8))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_every_frame_has_its_own_features_but_those_to_skip(model, threads, two_threads):
-    torch.set_num_threads(threads)
+def test_every_frame_has_its_own_features_but_those_to_skip(model, threads, use_threads):
+    use_threads(threads)
     items = list(encoded(model, map(frame, range(4)), skip=lambda index: index == 2))
     assert [item.frame.index for item in items] == [0, 1, 2, 3]
     assert items[2].features is None
@@ -42,7 +34,9 @@ def test_every_frame_has_its_own_features_but_those_to_skip(model, threads, two_
         torch.testing.assert_close(item.features.vision, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_what_fails_while_frames_are_made_is_raised_after_the_frames_before(model, two_threads):
+def test_what_fails_while_frames_are_made_is_raised_after_the_frames_before(model, use_threads):
+    use_threads(2)
+
     def broken():
         yield frame(0)
         raise VideoError("the tail is broken")
@@ -53,7 +47,8 @@ def test_what_fails_while_frames_are_made_is_raised_after_the_frames_before(mode
         next(items)
 
 
-def test_closing_it_ends_its_thread_and_gives_the_cores_back(model, two_threads):
+def test_closing_it_ends_its_thread_and_gives_the_cores_back(model, use_threads):
+    use_threads(2)
     before = set(threading.enumerate())
     items = encoded(model, map(frame, count()))
     next(items)

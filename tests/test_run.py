@@ -53,8 +53,18 @@ def exclusive(result):
     return ids[np.where((logits > 0).any(0), logits.argmax(0) + 1, 0)]
 
 
+def undecided(result):
+    """(H, W) bool: where the best two answers, no object among them, are equal but for rounding."""
+    logits = np.concatenate([np.zeros((1, *result.size)), result.full_logits().numpy()])
+    second, first = np.sort(logits, axis=0)[-2:]
+    return first - second < 1e-3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
-def test_the_files_hold_what_track_yields(tiny_model, clip, tmp_path, direction):
+def test_the_files_hold_what_track_yields(tiny_model, clip, tmp_path, direction, threads, use_threads):
+    """Exactly so on one thread; on two, objects in lanes round otherwise than in one batch."""
+    use_threads(threads)
     summary = do(tiny_model, clip, tmp_path / "out", direction=direction)
     with open_video(clip) as video:
         results = {r.frame: r for r in track(tiny_model, video, PROMPTS, reverse=direction == "reverse")}
@@ -65,7 +75,10 @@ def test_the_files_hold_what_track_yields(tiny_model, clip, tmp_path, direction)
     for found in tracks.frames:
         index = palette.read_index(tmp_path / "out" / "masks" / f"{found.frame:05d}.png")
         expected = exclusive(results[found.frame]) if found.frame in results else np.zeros((80, 128), np.uint8)
-        assert (index != expected).mean() <= 5e-4  # rounding differs between lanes and a batch
+        differs = index != expected
+        if threads > 1 and found.frame in results:
+            differs &= ~undecided(results[found.frame])
+        assert not differs.any()
         np.testing.assert_array_equal(found.index((80, 128)), index)
         assert len(found.objects) == (2 if found.frame in results else 0)
     assert (summary.frames, summary.objects, summary.skipped) == (24, 2, 0)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidseg.model import ImageFeatures, Sam2
+from vidseg.model import ImageFeatures, Sam2, fed_back
 from vidseg.picture import full_size, prepare, prompt_tensors
 from vidseg.prompt_check import check_prompts
 from vidseg.types import Box, Click, Frame, Prompt
@@ -61,7 +61,7 @@ class EncodedImage:
         prompt = Prompt(1, 0, clicks=tuple(clicks), box=box)
         check_prompts([prompt], index=0, size=self.size)
         given = prompt_tensors(self.model, prompt, self.size)
-        before = None if refine is None else refine.logits[None, :1].clamp(-32, 32)
+        before = None if refine is None else fed_back(refine.logits[:1])
         f = self.features
         conditioned = self.model.attend(f.vision, f.position, None)
         decoded = self.model.decode(

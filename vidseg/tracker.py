@@ -22,7 +22,7 @@ from torch import Tensor
 from vidseg.abreast import abreast
 from vidseg.errors import PromptError, VideoError
 from vidseg.memory import Limits, Memory, MemoryBank, join, layout, memory_tokens, seen, tokens_of
-from vidseg.model import Decoded, ImageFeatures, Sam2
+from vidseg.model import Decoded, ImageFeatures, Sam2, fed_back
 from vidseg.picture import prepare, prompt_tensors
 from vidseg.postprocess import make_exclusive
 from vidseg.prompt_check import check_prompts
@@ -45,8 +45,6 @@ __all__ = [
     "sweep",
     "track",
 ]
-
-_FED_BACK = 32.0  # logits given back to the decoder are clamped to this, as in SAM 2
 
 
 class Setting(NamedTuple):
@@ -169,7 +167,7 @@ def _answer(
         if track is not None:
             tokens = memory_tokens(model, bank, prompt.frame, limits=setting.limits, reverse=setting.reverse)
             if track.frame == prompt.frame:
-                before = track.logits[:, None].clamp(-_FED_BACK, _FED_BACK)
+                before = fed_back(track.logits)
         assert given.labels is not None
         decoded = model.decode(
             model.attend(features.vision, features.position, tokens),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import shapes
 from flood import Flood
 
 from vidseg.annotate import Session, open_session
+
+if TYPE_CHECKING:
+    from browser import Serving
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +29,23 @@ def session(tmp_path: Path, video: Path) -> Iterator[Session]:
     with_model.project.set_settings({"repropagate": "off"})
     with with_model:
         yield with_model
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Any]:
+    """A running Chromium; skips the test where there is none."""
+    from browser import chromium
+
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def serving(session: Session) -> Iterator[Serving]:
+    """The session's server, the model asked for."""
+    from browser import Serving
+
+    session.prepare()
+    found = Serving(session)
+    yield found
+    found.stop()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapes
-from browser import Serving, View, chromium
+from browser import Serving, View
 
 from vidseg.annotate import Session
 
@@ -25,26 +25,16 @@ CLICKED = (4, 12, 20)  # the frames on which the disc was clicked; the square wa
 ON_DISC, ON_SQUARE = (36.5, 15.5), (67.5, 40.5)  # where the two are on HERE
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
-
-
 @pytest.fixture
-def view(engine: Any, session: Session) -> Iterator[View]:
+def view(engine: Any, serving: Serving, session: Session) -> Iterator[View]:
     """A tab at frame HERE of a project with the disc and the square; nothing is propagated or selected."""
     for _ in (DISC, SQUARE):
         session.do("object.add", video=1)
     clicks = [(DISC, frame, 12.5 + 2 * frame, 15.5) for frame in CLICKED]
     for object, frame, x, y in [*clicks, (SQUARE, HERE, *ON_SQUARE)]:
         session.do("prompt.click", video=1, object=object, frame=frame, x=x, y=y, on=True)
-    serving = Serving(session)
-    try:
-        with View.open(engine, f"{serving.address}#video=1&frame={HERE}") as found:
-            yield found
-    finally:
-        serving.stop()
+    with View.open(engine, f"{serving.address}#video=1&frame={HERE}") as found:
+        yield found
 
 
 def read_help(view: View) -> dict[str, dict[str, str]]:

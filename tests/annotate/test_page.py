@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapes
-from browser import Serving, View, chromium
+from browser import Serving, View
 from PIL import Image
 
 from vidseg.annotate import Session
@@ -19,20 +19,6 @@ from vidseg.masks import rle
 
 FRAMES = 24
 DISC, SQUARE = (12.5, 15.5), (67.5, 34.5)  # where the two are on frame 0
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def serving(session: Session) -> Iterator[Serving]:
-    session.prepare()
-    found = Serving(session)
-    yield found
-    found.stop()
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_a_correction_changes_only_what_hangs_together_with_the_click() -> None:
     after = before.copy()
     after[5:20, 20:25] = True  # where the person clicked
     after[30:35, 50:55] = True  # somewhere else
-    found = paint.local_change(before, after, [Click(22, 10)])
+    found = paint.local_change(before, after, Click(22, 10))
     assert found[10, 22] and not found[32, 52]
     assert (found[:, :20] == before[:, :20]).all()
 
@@ -80,4 +80,4 @@ def test_a_correction_changes_only_what_hangs_together_with_the_click() -> None:
 def test_a_click_away_from_all_changes_takes_the_answer_whole() -> None:
     before, after = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
     after[30:35, 50:55] = True
-    assert (paint.local_change(before, after, [Click(5, 5)]) == after).all()
+    assert (paint.local_change(before, after, Click(5, 5)) == after).all()

@@ -122,7 +122,7 @@ def answer_prompts(
     mask = before
     for count in range(said.settled + 1, len(said.clicks) + 1):
         answer = segment(encoded, clicks=said.clicks[:count], mask=mask, memories=others)
-        mask = paint.local_change(mask, answer.masks[0], said.clicks[count - 1 : count])
+        mask = paint.local_change(mask, answer.masks[0], said.clicks[count - 1])
     return mask, answer
 
 

@@ -18,15 +18,14 @@ from .. import automatic
 from ..encode_ahead import lanes, pays
 from ..image import EncodedImage
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
-from ..model import Decoded, ImageFeatures, Sam2
+from ..model import Decoded, ImageFeatures, Sam2, fed_back
 from ..picture import full_size, prepare, prompt_tensors
 from ..state import ObjectTrack, TrackerState
 from ..tracker import Setting, advance, limits_of
 from ..types import Box, Click, Frame, Prompt
 from .segmenter import Answer, Followed
 
-_FED_BACK = 10.0  # logits of a first guess: as sure as a mask prompt's, see Sam2.decode_mask
-_SURE = 32.0  # logits of an answer that is corrected are clamped to this, as in SAM 2
+_GUESSED = 10.0  # logits of a first guess: as sure as a mask prompt's, see Sam2.decode_mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,7 +149,7 @@ class ModelSegmenter:
         first = 0 if box is not None else 1
         plain = self._conditioned(encoded, ())
         for count in range(first + len(known.answers), max(first, len(clicks)) + 1):
-            guess = known.answers[-1].logits[:, None].clamp(-_SURE, _SURE) if known.answers else None
+            guess = fed_back(known.answers[-1].logits) if known.answers else None
             known.answers.append(self._decode(encoded, plain, clicks[:count], box, guess))
         known.clicks = clicks
         return known.answers[-1]
@@ -190,7 +189,7 @@ class ModelSegmenter:
         small = torch.nn.functional.interpolate(
             pixels, size=(4 * h, 4 * w), mode="bilinear", align_corners=False, antialias=True
         )
-        return ((small * 2 - 1) * _FED_BACK).to(self._model.dtype)
+        return ((small * 2 - 1) * _GUESSED).to(self._model.dtype)
 
     @torch.inference_mode()
     def memorise(self, encoded: EncodedFrame, mask: np.ndarray) -> Memory:

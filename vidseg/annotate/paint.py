@@ -41,21 +41,18 @@ def combine(mask: np.ndarray | None, stroke: np.ndarray, mode: str) -> np.ndarra
     return mask & ~stroke if mode == "erase" else stroke
 
 
-def local_change(before: np.ndarray, after: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
-    """Return `before` with only those connected changes towards `after` that lie at a click.
+def local_change(before: np.ndarray, after: np.ndarray, click: Click) -> np.ndarray:
+    """Return `before` with only those connected changes towards `after` that lie at the click.
 
-    What a person has drawn should not move elsewhere because of a click here. If no change lies within 3 pixels of any
-    click, `after` is taken whole: the click then meant something larger.
+    A mask should not move elsewhere because of a click here. If no change lies within 3 pixels of the click, `after` is
+    taken whole: the click then meant something larger.
     """
     changed = before ^ after
     count, labels = cv2.connectedComponents(changed.view(np.uint8))
-    meant: set[int] = set()
     height, width = before.shape
-    for click in clicks:
-        x, y = min(int(click.x), width - 1), min(int(click.y), height - 1)
-        near = labels[max(0, y - _NEAR) : y + _NEAR + 1, max(0, x - _NEAR) : x + _NEAR + 1]
-        meant.update(np.unique(near).tolist())
-    meant.discard(0)
+    x, y = min(int(click.x), width - 1), min(int(click.y), height - 1)
+    near = labels[max(0, y - _NEAR) : y + _NEAR + 1, max(0, x - _NEAR) : x + _NEAR + 1]
+    meant = set(np.unique(near).tolist()) - {0}
     if count <= 1 or not meant:
         return after
     return np.where(np.isin(labels, list(meant)), after, before)

@@ -12,7 +12,7 @@ from vidseg.model.mask_decoder import MaskDecoder, TwoWayTransformer
 from vidseg.model.memory_attention import MemoryAttention, MemoryAttentionLayer
 from vidseg.model.memory_encoder import MemoryEncoder
 from vidseg.model.prompt_encoder import PromptEncoder
-from vidseg.model.sam2 import Decoded, ImageFeatures, MemoryTokens, Sam2
+from vidseg.model.sam2 import Decoded, ImageFeatures, MemoryTokens, Sam2, fed_back
 from vidseg.model.vit import ImageEncoderViT
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "Sam2",
     "Sam2Config",
     "TwoWayTransformer",
+    "fed_back",
 ]

@@ -26,6 +26,7 @@ from vidseg.model.prompt_encoder import PromptEncoder
 
 _DISC, _DRAWN, _BOXED = 8.0, 20.0, 5.0  # spread of a drawn click in input pixels; logits at its centre; in a box
 ABSENT = -1024.0  # logit of every pixel where the object is not in the frame
+_FED_BACK = 32.0  # logits given back to the decoder are clamped to this, as in SAM 2
 _MEMORY_SCALE, _MEMORY_BIAS = 20.0, -10.0  # mask probabilities are spread to -10..10 before they are remembered
 
 
@@ -221,6 +222,11 @@ class Sam2(nn.Module):
 
     def _absent_pointer(self, pointer: Tensor, present: Tensor) -> Tensor:
         return torch.where(present[:, None], pointer, self.no_obj_ptr)
+
+
+def fed_back(logits: Tensor) -> Tensor:
+    """Return an answer's logits (N, 4h, 4w) as the mask prompt (N, 1, 4h, 4w) with which it is corrected."""
+    return logits[:, None].clamp(-_FED_BACK, _FED_BACK)
 
 
 def _small(*shape: int) -> nn.Parameter:

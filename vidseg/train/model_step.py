@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vidseg.memory import Memory, MemoryBank, memory_tokens
 from vidseg.model.positions import constants, cubic_weights, rotary_table, sine_grid
-from vidseg.model.sam2 import Decoded, ImageFeatures, Sam2
+from vidseg.model.sam2 import Decoded, ImageFeatures, Sam2, fed_back
 from vidseg.tracker import limits_of
 from vidseg.train import user
 from vidseg.train.losses import LossConfig, Sums, Target, frame_sums, no_sums
@@ -384,13 +384,14 @@ def _corrected(
         click = user.correction(_resized(logits, masks.shape[-2:]) > 0, masks, counts)
         click = user.Points(click.points, click.labels.masked_fill(~known[:, None], user.PAD))
         said = user.Points(*(torch.cat(pair, dim=1) for pair in zip(said, click, strict=True)))
-        guess = torch.where(stored, torch.where(logits > 0, _STORED, -_STORED), logits.clamp(-32, 32)) * kept
+        sure = torch.where(logits > 0, _STORED, -_STORED)[:, None]
+        guess = torch.where(stored[:, None], sure, fed_back(logits)) * kept[:, None]
         before = model.decode(
             features,
             high_res,
             points=said.points,
             labels=said.labels,
-            mask=guess[:, None],
+            mask=guess,
             multimask=rows is None and model.config.track_candidates,
         )
         total = total.plus(judged(before, target, losses, spread=losses.spread))
