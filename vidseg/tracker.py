@@ -23,10 +23,11 @@ from vidseg.abreast import abreast
 from vidseg.errors import PromptError, VideoError
 from vidseg.memory import Limits, Memory, MemoryBank, join, layout, memory_tokens, seen, tokens_of
 from vidseg.model import Decoded, ImageFeatures, Sam2, fed_back
-from vidseg.picture import prepare, prompt_tensors
+from vidseg.picture import full_size, prepare, prompt_tensors
 from vidseg.postprocess import make_exclusive
 from vidseg.prompt_check import check_prompts
 from vidseg.result import TrackResult
+from vidseg.second_look import answer, best_of, look, window_of
 from vidseg.state import ObjectTrack, TrackerState
 from vidseg.types import Frame, Prompt
 
@@ -111,11 +112,10 @@ def advance(
     waiting = [t for t in state.tracks if t.frame != frame.index and t.id not in alone]
     tracks = {t.id: t for t in state.tracks}
     tracks |= {t.id: t for t in _follow(model, waiting, frame.index, features, setting)}
-    size = _size(frame)
     for prompt in prompted.values():
         track = None if primed else tracks.get(prompt.object)
         bank = tracks[prompt.object].bank if prompt.object in tracks else MemoryBank()
-        tracks[prompt.object] = _answer(model, track, bank, prompt, size=size, features=features, setting=setting)
+        tracks[prompt.object] = _answer(model, track, bank, prompt, frame, features=features, setting=setting)
     state = TrackerState(tuple(tracks.values()), frame.index)
     return state, _result(model, state, frame, setting)
 
@@ -153,13 +153,13 @@ def _answer(
     track: ObjectTrack | None,
     bank: MemoryBank,
     prompt: Prompt,
+    frame: Frame,
     *,
-    size: tuple[int, int],
     features: ImageFeatures,
     setting: Setting,
 ) -> ObjectTrack:
     """Answer a prompt: alone for a new object (`track` is None), as a correction of what was tracked otherwise."""
-    given = prompt_tensors(model, prompt, size)
+    given = prompt_tensors(model, prompt, _size(frame))
     if given.mask is not None:
         decoded = model.decode_mask(features.vision, features.high_res, given.mask)
     else:
@@ -177,10 +177,29 @@ def _answer(
             mask=before,
             multimask=given.labels.shape[1] <= 1 and (track is None or model.config.track_candidates),
         )
+        if track is None:
+            decoded = _closer(model, decoded, prompt, frame, features)
     stored = model.encode_memory(features.vision, decoded.logits, decoded.score, binarise=True)
     blank = decoded.logits[:0]
     old = ObjectTrack(prompt.object, bank, -1, blank, blank, blank)
     return _moved(old, prompt.frame, decoded, stored, 0, prompted=True, limits=setting.limits)
+
+
+def _closer(model: Sam2, decoded: Decoded, prompt: Prompt, frame: Frame, features: ImageFeatures) -> Decoded:
+    """Return the answer after a second look, taken like a mask that was given; else `decoded`."""
+    if not model.config.second_look or float(decoded.score[0]) <= 0:
+        return decoded
+    logits = full_size(best_of(decoded), _size(frame))[0]
+    window = window_of(model, logits, prompt)
+    if window is None:
+        return decoded
+    closer = answer(model, look(model, frame.image, window), prompt, logits)
+    seen = Prompt(prompt.object, prompt.frame, mask=(closer.logits > 0).cpu().numpy())
+    mask = prompt_tensors(model, seen, _size(frame)).mask
+    if mask is None or not mask.any():
+        return decoded
+    taken = model.decode_mask(features.vision, features.high_res, mask)
+    return taken._replace(iou=closer.iou, score=decoded.score)
 
 
 def _moved(
@@ -229,9 +248,7 @@ def prime(model: Sam2, video: Sequence[Frame], prompts: Iterable[Prompt], *, lim
         features = model.encode_image(prepare(model, frame.image))
         for p in given:
             bank = tracks[p.object].bank if p.object in tracks else MemoryBank()
-            tracks[p.object] = _answer(
-                model, None, bank, p, size=_size(frame), features=features, setting=Setting(limits)
-            )
+            tracks[p.object] = _answer(model, None, bank, p, frame, features=features, setting=Setting(limits))
     return TrackerState(tuple(replace(t, frame=-1) for t in tracks.values()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -285,3 +286,34 @@ def test_what_fails_ahead_is_raised_when_it_is_asked_for(segmenter: ModelSegment
     with pytest.raises(VideoError, match="frame 7 is broken"):
         take()
     assert torch.get_num_threads() == threads
+
+
+@pytest.fixture(scope="module")
+def twice(network: Sam2) -> ModelSegmenter:
+    """The same network, but it looks a second time at what is prompted."""
+    model = Sam2(replace(network.config, second_look=1.6)).eval().requires_grad_(False)
+    model.load_state_dict(network.state_dict())
+    return ModelSegmenter(model)
+
+
+def test_a_click_is_answered_from_close_by_and_the_next_one_begins_there(
+    segmenter: ModelSegmenter, twice: ModelSegmenter
+) -> None:
+    encoded, plain = twice.encode(frame(0)), segmenter.encode(frame(0))
+    box = Box(20, 10, 50, 34)
+    once, again = segmenter.segment(plain, box=box).masks[0], twice.segment(encoded, box=box).masks[0]
+    assert (once != again).any()
+    clicks = [Click(35, 22), Click(24, 14, False)]
+    both = twice.segment(encoded, box=box, clicks=clicks).masks[0]
+    assert (both != again).any()
+    assert (both == ModelSegmenter(twice._model).segment(encoded, box=box, clicks=clicks).masks[0]).all()
+    assert (twice.segment(encoded, box=box).masks[0] == again).all()  # a click taken back
+
+
+def test_of_three_candidates_the_best_is_looked_at_closer(segmenter: ModelSegmenter, twice: ModelSegmenter) -> None:
+    click = [Click(35, 22)]
+    plain = segmenter.segment(segmenter.encode(frame(0)), clicks=click, ambiguous=True)
+    closer = twice.segment(twice.encode(frame(0)), clicks=click, ambiguous=True)
+    assert closer.iou == plain.iou
+    assert (closer.masks[1:] == plain.masks[1:]).all()
+    assert (closer.masks[0] == twice.segment(twice.encode(frame(0)), clicks=click).masks[0]).all()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from ..image import EncodedImage
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2, fed_back
 from ..picture import full_size, prepare, prompt_tensors
+from ..second_look import Closer, View, answer, best_of, look, window_of
 from ..state import ObjectTrack, TrackerState
 from ..tracker import Setting, advance, limits_of
 from ..types import Box, Click, Frame, Prompt
@@ -49,6 +51,13 @@ class Trail:
     reverse: bool
 
 
+class _Told(NamedTuple):
+    """One answer: as it was decoded last from the whole frame and, after that, from close by (see `second_look`)."""
+
+    decoded: Decoded
+    closer: Closer | None
+
+
 @dataclass(slots=True, eq=False)
 class _Answered:
     """What was answered last from nothing: after the box or the first click, and after each click that followed."""
@@ -56,7 +65,8 @@ class _Answered:
     encoded: EncodedFrame | None = None
     box: Box | None = None
     clicks: tuple[Click, ...] = ()
-    answers: list[Decoded] = field(default_factory=list)
+    answers: list[_Told] = field(default_factory=list)
+    view: View | None = None
 
     def keep(self, clicks: tuple[Click, ...]) -> None:
         """Forget the answers to clicks that are not among these."""
@@ -121,25 +131,26 @@ class ModelSegmenter:
         """Answer a box and clicks one after the other, or all together as corrections of a `mask`."""
         height, width = encoded.size
         inside = tuple(Click(min(c.x, width - 1e-3), min(c.y, height - 1e-3), c.on) for c in clicks)
+        closer = None
         if mask is None:
-            decoded = self._one_by_one(encoded, inside, box)
+            decoded, closer = self._one_by_one(encoded, inside, box)
         else:
             conditioned = self._conditioned(encoded, tuple(memories))
             decoded = self._decode(encoded, conditioned, inside, box, self._guess(mask, encoded))
-        score = float(decoded.score[0].float().sigmoid())
-        if not ambiguous:
-            best = int(decoded.best[0])
-            pixels = _pixels(decoded.candidates[:1, best], encoded.size)
-            return Answer(pixels, (_share(decoded.iou[0, best]),), score)
-        order = decoded.iou[0].argsort(descending=True)
+        best = int(decoded.best[0])
+        order = [int(n) for n in decoded.iou[0].argsort(descending=True)] if ambiguous else [best]
         pixels = _pixels(decoded.candidates[0, order], encoded.size)
-        return Answer(pixels, tuple(_share(decoded.iou[0, n]) for n in order), score)
+        if closer is not None:
+            pixels[order.index(best)] = (closer.logits > 0).cpu().numpy()
+        return Answer(
+            pixels, tuple(_share(decoded.iou[0, n]) for n in order), float(decoded.score[0].float().sigmoid())
+        )
 
-    def _one_by_one(self, encoded: EncodedFrame, clicks: tuple[Click, ...], box: Box | None) -> Decoded:
+    def _one_by_one(self, encoded: EncodedFrame, clicks: tuple[Click, ...], box: Box | None) -> _Told:
         """Decode a box or the first click, then again with each further click, the mask before as the first guess.
 
         So a click corrects what was seen when it was made. The answers along the way are kept: of the last prompts only
-        what is new is decoded. A click that is all there is has three candidates.
+        what is new is decoded. A click that is all there is has three candidates; only the best is looked at closer.
         Source: Segment Anything (arXiv 2304.02643), appendix A, "Training algorithm".
         """
         if self._answered.encoded is not encoded or self._answered.box != box:
@@ -149,10 +160,32 @@ class ModelSegmenter:
         first = 0 if box is not None else 1
         plain = self._conditioned(encoded, ())
         for count in range(first + len(known.answers), max(first, len(clicks)) + 1):
-            guess = fed_back(known.answers[-1].logits) if known.answers else None
-            known.answers.append(self._decode(encoded, plain, clicks[:count], box, guess))
+            before = known.answers[-1] if known.answers else None
+            closer = None if before is None else self._closer(encoded, before, clicks[:count], box)
+            if before is None or closer is None:
+                guess = None if before is None else self._guess_of(before, encoded)
+                before = _Told(self._decode(encoded, plain, clicks[:count], box, guess), None)
+                closer = self._closer(encoded, before, clicks[:count], box)
+            known.answers.append(_Told(before.decoded, closer))
         known.clicks = clicks
         return known.answers[-1]
+
+    def _closer(
+        self, encoded: EncodedFrame, before: _Told, clicks: tuple[Click, ...], box: Box | None
+    ) -> Closer | None:
+        """The answer through a window around the one before, if the model looks twice and there is something to see."""
+        if not self._model.config.second_look or float(before.decoded.score[0]) <= 0:
+            return None
+        logits = full_size(best_of(before.decoded), encoded.size)[0] if before.closer is None else before.closer.logits
+        prompt = Prompt(1, encoded.frame.index, clicks=clicks, box=box)
+        window = window_of(self._model, logits, prompt)
+        if window is None:
+            return None
+        known = self._answered
+        if known.view is None or known.view.window != window:
+            known.view = look(self._model, encoded.frame.image, window)
+        closer = answer(self._model, known.view, prompt, logits)
+        return closer if bool((closer.logits > 0).any()) else None
 
     def _conditioned(self, encoded: EncodedFrame, memories: tuple[Memory, ...]) -> Tensor:
         """A frame's features in view of memories; the last are kept, since clicks come one after the other."""
@@ -181,6 +214,16 @@ class ModelSegmenter:
             mask=guess,
             multimask=guess is None and box is None,
         )
+
+    def _guess_of(self, before: _Told, encoded: EncodedFrame) -> Tensor:
+        """An answer as the first guess of the next, (1, 1, 4h, 4w)."""
+        if before.closer is None:
+            return fed_back(before.decoded.logits)
+        h, w = encoded.features.vision.shape[-2:]
+        small = torch.nn.functional.interpolate(
+            before.closer.logits[None, None], size=(4 * h, 4 * w), mode="bilinear", align_corners=False, antialias=True
+        )
+        return fed_back(small[:, 0]).to(self._model.dtype)
 
     def _guess(self, mask: np.ndarray, encoded: EncodedFrame) -> Tensor:
         """A mask as the logits that the decoder takes for a first guess, (1, 1, 4h, 4w)."""

@@ -65,6 +65,8 @@ class Sam2Config:
             rather than the single mask. From random weights one mask learns faster, and no judge is needed.
         draw_clicks: clicks and boxes are also drawn into the mask prompt (off in SAM 2): a small network trained from
             nothing sees a drawn disc at once, and learns late to find a coded place.
+        second_look: where an object is prompted, answer once more in a window so many times as wide and high
+            as it, encoded from close by (0: no, as in SAM 2; see `vidseg.second_look`).
         pointer_time: pointers carry a signed code of their age (2.1; off in 2.0).
         no_object_memory: memories of frames without the object carry a learned mark (2.1; off in 2.0).
         stability_delta, stability_threshold: single-mask output falls back to the best of the three candidates
@@ -87,6 +89,7 @@ class Sam2Config:
     decoder_feedforward: int = 2048
     track_candidates: bool = True
     draw_clicks: bool = False
+    second_look: float = 0.0
     pointer_time: bool = True
     no_object_memory: bool = True
     stability_delta: float = 0.05

@@ -1,0 +1,124 @@
+"""Prompted objects are looked at twice, followed ones once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vidseg.model import Sam2
+from vidseg.second_look import Window, answer, look, window_of
+from vidseg.tracker import TrackerState, step
+from vidseg.types import Box, Click, Frame, Prompt
+
+HEIGHT, WIDTH = 320, 640
+
+
+def logits(left: int, top: int, right: int, bottom: int) -> torch.Tensor:
+    values = torch.full((HEIGHT, WIDTH), -5.0)
+    values[top:bottom, left:right] = 5.0
+    return values
+
+
+@pytest.fixture
+def model(tiny_model):
+    return looks(tiny_model, 1.6)
+
+
+def looks(tiny_model, times: float) -> Sam2:
+    """The tiny model's weights in a model of their own, which looks twice."""
+    model = Sam2(replace(tiny_model.config, second_look=times)).eval().requires_grad_(False)
+    model.load_state_dict(tiny_model.state_dict())
+    return model
+
+
+def test_the_window_is_around_the_answer_and_as_much_larger_as_the_model_says(model):
+    window = window_of(model, logits(200, 100, 300, 180), Prompt(1, 0, clicks=(Click(250, 140),)))
+    assert window is not None
+    assert window.left <= 200 - 30 and window.right >= 300 + 30 and window.top <= 100 - 24 and window.bottom >= 180 + 24
+    assert window.size[1] <= 160 + 2 * WIDTH / 16 and window.size[0] <= 128 + 2 * HEIGHT / 16
+
+
+def test_the_window_is_around_the_box_whatever_the_answer(model):
+    prompt = Prompt(1, 0, box=Box(200, 100, 300, 180))
+    assert window_of(model, logits(0, 0, 640, 320), prompt) == window_of(model, logits(5, 5, 6, 6), prompt) is not None
+
+
+def test_clicks_outside_the_answer_are_in_the_window(model):
+    window = window_of(model, logits(200, 100, 250, 140), Prompt(1, 0, clicks=(Click(210, 110), Click(420, 30, False))))
+    assert window is not None and window.left < 200 and window.right > 420 and window.top < 30 and window.bottom > 140
+
+
+def test_a_thin_object_gets_a_window_of_a_usual_shape(model):
+    window = window_of(model, logits(300, 20, 310, 200), Prompt(1, 0, clicks=(Click(305, 100),)))
+    assert window is not None and window.size[0] / window.size[1] < 2.2
+
+
+def test_there_is_no_window_where_it_would_show_nothing_new(model, tiny_model):
+    click = Prompt(1, 0, clicks=(Click(320, 160),))
+    assert window_of(model, logits(50, 20, 600, 300), click) is None
+    assert window_of(model, torch.full((HEIGHT, WIDTH), -5.0), click) is None
+    assert window_of(tiny_model, logits(200, 100, 300, 180), click) is None
+
+
+def test_a_prompt_is_moved_into_the_window():
+    window = Window(100, 50, 200, 150)
+    moved = window.moved(Prompt(3, 7, clicks=(Click(120, 60), Click(500, 10, False)), box=Box(90, 60, 150, 400)))
+    assert (moved.object, moved.frame) == (3, 7)
+    assert moved.clicks[0] == Click(20, 10, True)
+    assert moved.clicks[1].x == pytest.approx(100, abs=0.01) and moved.clicks[1].y == 0 and not moved.clicks[1].on
+    assert moved.box is not None and moved.box[:3] == (0, 10, 50) and moved.box.y2 == pytest.approx(100, abs=0.01)
+
+
+def test_the_answer_is_of_the_window_alone(model):
+    picture = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    window = Window(160, 80, 400, 200)
+    before, prompt = logits(200, 100, 300, 180), Prompt(1, 0, clicks=(Click(250, 140),))
+    view = look(model, picture, window)
+    with torch.inference_mode():
+        found = answer(model, view, prompt, before).logits
+    outside = torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
+    outside[80:200, 160:400] = False
+    assert (found[outside] < 0).all()
+    assert len(found[~outside].unique()) > 100
+    other = picture.copy()
+    other[0, 0] = 255 - other[0, 0]  # what lies outside is not looked at
+    assert torch.equal(look(model, other, window).features.vision, view.features.vision)
+
+
+@pytest.fixture
+def encoded(model, monkeypatch):
+    """The sizes of all pictures that the model encodes."""
+    sizes = []
+    encode = model.encode_image
+    monkeypatch.setattr(model, "encode_image", lambda images: sizes.append(tuple(images.shape[-2:])) or encode(images))
+    return sizes
+
+
+def frame(index: int) -> Frame:
+    picture = np.random.default_rng(index).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    return Frame(index, index / 24, picture)
+
+
+def test_only_a_new_object_is_looked_at_twice(model, encoded):
+    box = Prompt(1, 0, box=Box(200, 100, 300, 180))
+    state, _ = step(model, TrackerState(), frame(0), [box])
+    assert len(encoded) == 2
+    state, _ = step(model, state, frame(1))
+    state, _ = step(model, state, frame(2), [Prompt(1, 2, clicks=(Click(250, 140),))])  # a correction
+    assert len(encoded) == 4
+    state, _ = step(model, state, frame(3), [Prompt(2, 3, mask=logits(200, 100, 300, 180).numpy() > 0)])
+    assert len(encoded) == 5
+
+
+def test_what_is_seen_on_the_second_look_is_followed(model, tiny_model):
+    box = Prompt(1, 0, box=Box(200, 100, 300, 180))
+    _, closer = step(model, TrackerState(), frame(0), [box])
+    _, first = step(tiny_model, TrackerState(), frame(0), [box])
+    mask = closer.masks()[0]
+    assert mask.any() and (mask != first.masks()[0]).any()
+    window = window_of(model, logits(0, 0, 1, 1), box)
+    assert window is not None
+    mask[window.top - 8 : window.bottom + 8, window.left - 8 : window.right + 8] = False
+    assert not mask.any()
+    assert float(closer.iou[0]) != float(first.iou[0])

@@ -1,0 +1,152 @@
+"""A second look: where a person points, the object's surroundings are encoded once more, from close by.
+
+A small network sees a picture on few pixels, and an object that fills a tenth of the picture on a tenth of them. On the
+frame of a prompt there is time for a second encoding, of a window around the object at the input's full size; the
+same prompt is answered there, with the first answer as the first guess. Followed frames are still encoded once.
+Only models that say so look twice (`Sam2Config.second_look`); SAM 2 does not.
+Source: the "zoom-in" of f-BRS (arXiv 2001.10331), section 4.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidseg.model import Decoded, ImageFeatures, Sam2, fed_back
+from vidseg.picture import full_size, prepare, prompt_tensors
+from vidseg.types import Box, Click, Prompt
+
+_OUTSIDE = -10.0  # logit beyond the window
+_WIDEST = 1.8  # longer side of a window to its shorter one
+_SNAP = 16  # window edges lie on so many parts of the picture, so that the next click finds the same window
+_WORTH = 1.25  # a window that magnifies less shows nothing new
+
+
+class Window(NamedTuple):
+    """Part of a picture: its edges in whole pixels, right and bottom excluded."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.bottom - self.top, self.right - self.left
+
+    def cut(self, picture: np.ndarray) -> np.ndarray:
+        """The (h, w, ...) part of a picture that the window shows."""
+        return np.ascontiguousarray(picture[self.top : self.bottom, self.left : self.right])
+
+    def moved(self, prompt: Prompt) -> Prompt:
+        """`prompt` in pixels of the window; what lies outside is taken to its edge."""
+        h, w = self.size
+
+        def x(value: float) -> float:
+            return min(max(value - self.left, 0.0), w - 1e-3)
+
+        def y(value: float) -> float:
+            return min(max(value - self.top, 0.0), h - 1e-3)
+
+        clicks = tuple(Click(x(c.x), y(c.y), c.on) for c in prompt.clicks)
+        box = prompt.box and Box(x(prompt.box.x1), y(prompt.box.y1), x(prompt.box.x2), y(prompt.box.y2))
+        return Prompt(prompt.object, prompt.frame, clicks=clicks, box=box)
+
+
+class View(NamedTuple):
+    """What a model sees through a window."""
+
+    window: Window
+    features: ImageFeatures
+
+
+class Closer(NamedTuple):
+    """The answer to a second look: logits (H, W) of the whole picture, and predicted IoU (1, 1)."""
+
+    logits: Tensor
+    iou: Tensor
+
+
+def window_of(model: Sam2, logits: Tensor, prompt: Prompt) -> Window | None:
+    """Return the window to look through after a first answer of `logits` (H, W), or None where none is worth it.
+
+    It is `Sam2Config.second_look` times as wide and high as the prompt's box or, without one, as the answer; all clicks
+    lie within.
+    """
+    times = model.config.second_look
+    height, width = logits.shape
+    if not times:
+        return None
+    edges = _edges(logits, prompt)
+    if edges is None:
+        return None
+    left, top, right, bottom = edges
+    w, h = (right - left) * times, (bottom - top) * times
+    w, h = max(w, h / _WIDEST), max(h, w / _WIDEST)
+    left, right = _span((left + right) / 2, w, width)
+    top, bottom = _span((top + bottom) / 2, h, height)
+    if (right - left) * _WORTH > width and (bottom - top) * _WORTH > height:
+        return None
+    return Window(left, top, right, bottom)
+
+
+def look(model: Sam2, picture: np.ndarray, window: Window) -> View:
+    """Encode what a window shows of an (H, W, 3) uint8 picture."""
+    return View(window, model.encode_image(prepare(model, window.cut(picture))))
+
+
+def answer(model: Sam2, view: View, prompt: Prompt, logits: Tensor) -> Closer:
+    """Answer `prompt` in a window, beginning with the `logits` (H, W) of the answer before."""
+    window, features = view
+    grid = features.vision.shape[-2] * 4, features.vision.shape[-1] * 4
+    before = logits[None, None, window.top : window.bottom, window.left : window.right].float()
+    before = F.interpolate(before, size=grid, mode="bilinear", align_corners=False, antialias=True)
+    given = prompt_tensors(model, window.moved(prompt), window.size)
+    decoded = model.decode(
+        model.attend(features.vision, features.position, None),
+        features.high_res,
+        points=given.points,
+        labels=given.labels,
+        mask=fed_back(before[:, 0]).to(model.dtype),
+        multimask=False,
+    )
+    closer = torch.full_like(logits, _OUTSIDE, dtype=torch.float32)
+    inside = full_size(best_of(decoded), window.size)[0]
+    closer[window.top : window.bottom, window.left : window.right] = inside
+    return Closer(closer, decoded.iou[:, :1])
+
+
+def best_of(decoded: Decoded) -> Tensor:
+    """(1, 4h, 4w) logits of the chosen candidate of one object, whether or not the object is thought to be there."""
+    return decoded.candidates[:1, int(decoded.best[0])].float()
+
+
+def _edges(logits: Tensor, prompt: Prompt) -> tuple[float, float, float, float] | None:
+    """Left, top, right and bottom of what is meant."""
+    xs = [c.x for c in prompt.clicks]
+    ys = [c.y for c in prompt.clicks]
+    if prompt.box is not None:
+        xs += [prompt.box.x1, prompt.box.x2]
+        ys += [prompt.box.y1, prompt.box.y2]
+    else:
+        there = logits > 0
+        columns, rows = there.any(dim=0).nonzero(), there.any(dim=1).nonzero()
+        if not len(columns):
+            return None
+        xs += [float(columns[0]), float(columns[-1] + 1)]
+        ys += [float(rows[0]), float(rows[-1] + 1)]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _span(middle: float, extent: float, length: int) -> tuple[int, int]:
+    """First pixel, and the one after the last, of an extent around `middle`; within 0 and `length`, snapped outward."""
+    extent = min(extent, length)
+    low = min(max(middle - extent / 2, 0.0), length - extent)
+    part = length / _SNAP
+    return math.floor(math.floor(low / part) * part), min(length, math.ceil(math.ceil((low + extent) / part) * part))
