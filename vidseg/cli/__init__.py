@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from vidseg import __version__
 from vidseg.errors import VidsegError
+from vidseg.heap import share_heap
 
 __all__ = ["VERBS", "UsageError", "build_parser", "main"]
 
@@ -78,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = build_parser().parse_args(argv)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
+    share_heap()
     try:
         with warnings.catch_warnings():
             if not args.debug:
