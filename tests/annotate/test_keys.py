@@ -181,6 +181,13 @@ def objects(view: View, session: Session, press: Press) -> None:
     for key, sign in (("H", ".current.hidden"), ("L", ".current [aria-label='Unlock box']")):
         press(key, there(view, sign))
         press(key, there(view, sign, 0))
+    done = session.project.store.history()[2]
+    twice = (
+        "for (const n of [1, 2]) document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'l', bubbles: true}))"
+    )
+    view.page.evaluate(twice)
+    view.until(lambda: session.project.store.history()[2] == done + 2, "both presses are answered")
+    assert not any(known.locked for known in session.project.objects(1))
 
     keyboard.press("1")
     press("K", selected(view, 11))

@@ -7,7 +7,7 @@ const PALETTE = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7
 
 export class Objects {
   constructor(store, gestures, annotation, box) {
-    Object.assign(this, { store, gestures, annotation, box });
+    Object.assign(this, { store, gestures, annotation, box, asked: new Map() }); // asked: states wanted and not answered yet
     this.list = el("ul", { class: "rows", id: "object-list", "aria-label": "Objects" });
     this.count = el("span", { class: "count" });
     this.classes = el("datalist", { id: "classes" });
@@ -70,8 +70,13 @@ export class Objects {
     }
   }
 
-  toggle(object, what) {
-    return this.set(object, { [what]: !object[what] });
+  /** Hide or show, lock or unlock; a second press before the first was answered takes it back. */
+  async toggle(object, what) {
+    const key = `${object.id} ${what}`;
+    const wanted = !(this.asked.get(key) ?? object[what]);
+    this.asked.set(key, wanted);
+    await this.set(object, { [what]: wanted });
+    if (this.asked.get(key) === wanted) this.asked.delete(key);
   }
 
   set(object, fields) {
