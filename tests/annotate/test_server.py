@@ -170,7 +170,20 @@ def test_a_socket_without_token_is_closed_with_a_code_that_the_page_understands(
 def test_no_path_leads_out_of_what_is_served(running: Running, path: str) -> None:
     status, _, content = running.ask(path)
     assert status in (404, 400)
+    assert json.loads(content)["error"]["code"] in ("not_found", "bad_request")
     assert b"import" not in content and b"root:" not in content
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [("GET", "/nowhere", 404, "not_found"), ("DELETE", "/api/project", 405, "bad_request")],
+)
+def test_what_nothing_answers_to_is_an_error_of_the_protocol(
+    running: Running, method: str, path: str, status: int, code: str
+) -> None:
+    found, headers, content = running.ask(path, method=method)
+    assert (found, headers["content-type"]) == (status, "application/json")
+    assert json.loads(content)["error"] == {"code": code, "message": f"nothing answers to {method} {path}"}
 
 
 def test_bound_to_all_addresses_it_answers_to_addresses_and_its_own_name_only() -> None:

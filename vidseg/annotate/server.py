@@ -68,6 +68,7 @@ class Server:
 
     def _routes(self) -> Starlette:
         from starlette.applications import Starlette
+        from starlette.exceptions import HTTPException
         from starlette.routing import Mount, Route, WebSocketRoute
         from starlette.staticfiles import StaticFiles
 
@@ -93,7 +94,7 @@ class Server:
                 "text/javascript", ".js"
             )  # some systems think it is plain text, and browsers refuse that
             routes.append(Mount("/static", StaticFiles(directory=STATIC)))
-        return Starlette(routes=routes, lifespan=self._lifespan)
+        return Starlette(routes=routes, lifespan=self._lifespan, exception_handlers={HTTPException: _no_such_place})
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
@@ -296,6 +297,15 @@ def _json(value: Any, *, status: int = 200) -> Response:
     from starlette.responses import Response
 
     return Response(_dump(value), status_code=status, media_type="application/json")
+
+
+async def _no_such_place(request: Request, error: Any) -> Response:
+    """The answer to an address or a method that nothing answers to."""
+    refusal = Refused(
+        "not_found" if error.status_code == 404 else "bad_request",
+        f"nothing answers to {request.method} {request.url.path}",
+    )
+    return _json({"error": refusal.to_json()}, status=error.status_code)
 
 
 async def _body(request: Request, limit: int) -> bytes:
