@@ -114,9 +114,35 @@ def test_the_frame_that_is_looked_at_is_only_proposed_if_there_is_no_other() -> 
     assert worst([(1, lane(masks[3:4]), np.zeros(1, bool))], limit=1, but=3)[0].frame == 3
 
 
-def test_without_any_sign_the_frame_farthest_from_what_a_person_said_comes_first() -> None:
+def test_without_any_sign_the_frame_whose_correction_reaches_most_comes_first() -> None:
     masks = [mask(n, source="prompted" if n in (0, 8) else "propagated") for n in range(20)]
-    assert worst([(1, lane(masks), np.zeros(20, bool))], limit=1)[0].frame == 19
+    assert worst([(1, lane(masks), np.zeros(20, bool))], limit=1)[0].frame == 15  # two thirds of the way to the end
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_frames_are_ranked_by_the_doubt_that_a_correction_would_mend(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    frames = sorted(rng.choice(60, 40, replace=False).tolist())
+    said = set(rng.choice(frames, 4, replace=False).tolist())
+    prompted, accepted = sorted(said)[:3], max(said)
+    masks = [
+        mask(
+            n,
+            iou=rng.uniform(0.2, 0.9),
+            source="prompted" if n in prompted else "propagated",
+            state="accepted" if n == accepted else "unreviewed",
+        )
+        for n in frames
+    ]
+    shown, calm = lane(masks), np.zeros(len(masks), bool)
+    doubted = dict(zip(frames, 0.1 + doubt(signs(shown, calm)), strict=True))
+
+    def left(told: set[int]) -> float:
+        return sum(doubted[n] * min(abs(n - one) for one in told) for n in frames)
+
+    worth = {n: left(said) - left(said | {n}) for n in frames}
+    found = [one.frame for one in worst([(1, shown, calm)], limit=40, apart=1)]
+    assert found[: 40 - len(said)] == sorted(set(frames) - said, key=lambda n: -worth[n])
 
 
 def test_doubt_counts_for_more_where_a_correction_mends_more_frames() -> None:

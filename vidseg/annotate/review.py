@@ -106,16 +106,16 @@ def worst(
 ) -> list[Suspect]:
     """Return the unreviewed masks most worth a look, best first, `apart` frames or more from one another an object.
 
-    `lanes` holds (object, lane, stale). The frame `but` is only named if there is no other. What counts is the doubt
-    times the frames between it and what a person said: a correction mends its neighbours halfway to the next one.
-    Frames that nothing speaks against count a little, since errors hide far from what was said.
+    `lanes` holds (object, lane, stale). The frame `but` is only named if there is no other. What counts is how much
+    doubt a correction would mend: it reaches its neighbours, halfway to the next frame that a person stands for. Frames
+    that nothing speaks against count a little, since errors hide far from what was said.
     """
     found = {number: signs(lane, stale) for number, lane, stale in lanes}
     columns = [np.zeros((0, 6))]
     for number, lane, _ in lanes:
         rows = np.arange(len(lane.frame))
         value = doubt(found[number]) if len(rows) else np.zeros(0)
-        worth = (_HIDDEN + value) * _distance(lane)
+        worth = _mended(lane, _HIDDEN + value)
         table = [lane.frame == but, -worth, -value, lane.frame, np.full(len(rows), number), rows]
         columns.append(np.stack(table, axis=1)[~lane.accepted & ~lane.rejected])
     ranked = np.concatenate(columns)
@@ -131,14 +131,28 @@ def worst(
     return taken
 
 
-def _distance(lane: Lane) -> np.ndarray:
-    """(T,) frames to the nearest mask that did not come from propagation; 0 where there is none at all."""
-    vouched = lane.frame[~lane.propagated]
+def _mended(lane: Lane, doubted: np.ndarray) -> np.ndarray:
+    """(T,) what a correction of each frame would mend: the doubt (`doubted`, of every frame) of those that are nearest
+    to it from then on, times the frames by which they come nearer to a mask that a person stands for.
+
+    Where nobody stands for any mask yet, that is the doubt itself.
+    """
+    told = ~lane.propagated | lane.accepted
+    frame, vouched = lane.frame, lane.frame[told].astype(float)
     if not len(vouched):
-        return np.zeros(len(lane.frame), np.int64)
-    right = np.searchsorted(vouched, lane.frame)
-    before = np.abs(lane.frame - vouched[(right - 1).clip(min=0)])
-    return np.minimum(before, np.abs(lane.frame - vouched[right.clip(max=len(vouched) - 1)]))
+        return doubted
+    right = np.searchsorted(vouched, frame)
+    before = np.where(right > 0, vouched[(right - 1).clip(min=0)], -np.inf)
+    after = np.where(right < len(vouched), vouched[right.clip(max=len(vouched) - 1)], np.inf)
+    start = np.searchsorted(frame, (before + frame) / 2, side="right")
+    stop = np.searchsorted(frame, (frame + after) / 2, side="left")
+    here = np.arange(len(frame))
+    weight, place, apart = (
+        np.concatenate([[0.0], np.cumsum(doubted * factor)])
+        for factor in (1.0, frame, np.minimum(frame - before, after - frame))
+    )
+    near = frame * (2 * weight[here] - weight[start] - weight[stop]) + place[start] + place[stop] - 2 * place[here]
+    return np.where(told, 0.0, apart[stop] - apart[start] - near)
 
 
 def _reasons(found: Sequence[Sign], n: int) -> tuple[str, ...]:
