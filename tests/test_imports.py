@@ -12,10 +12,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "vidseg"
 # A part may import parts of lower levels, and of its own where that makes no circle. New parts are added here.
 LEVELS = (
     ("types", "errors"),
-    ("abreast", "masks", "config", "processor", "prompt_check", "registry", "worker"),
+    ("abreast", "heap", "masks", "config", "processor", "prompt_check", "registry", "worker"),
     ("video", "model", "downloads", "prompts", "stopwatch", "tracks"),
     ("checkpoint", "memory", "picture", "postprocess", "scene", "state"),
     ("encode_ahead",),
+    ("second_look",),
     ("tracker", "result", "image", "automatic", "weights"),
     ("train", "evaluate", "annotate", "batch", "bench", "job", "run_folder", "run", "image_files"),
     ("cli", "__init__", "__main__"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vidseg.model import Sam2
-from vidseg.second_look import Window, answer, look, window_of
+from vidseg.second_look import Window, answer, look, window_at, window_of
 from vidseg.tracker import TrackerState, step
 from vidseg.types import Box, Click, Frame, Prompt
 
@@ -68,6 +68,15 @@ def test_a_prompt_is_moved_into_the_window():
     assert moved.clicks[0] == Click(20, 10, True)
     assert moved.clicks[1].x == pytest.approx(100, abs=0.01) and moved.clicks[1].y == 0 and not moved.clicks[1].on
     assert moved.box is not None and moved.box[:3] == (0, 10, 50) and moved.box.y2 == pytest.approx(100, abs=0.01)
+
+
+def test_the_window_around_a_click_is_within_the_picture_and_holds_it():
+    for click in (Click(0, 0), Click(639.9, 319.9), Click(300, 10)):
+        window = window_at((HEIGHT, WIDTH), click)
+        assert window.holds(click)
+        assert window.left >= 0 and window.top >= 0 and window.right <= WIDTH and window.bottom <= HEIGHT
+        assert 0.3 * WIDTH <= window.size[1] <= (0.3 + 2 / 16) * WIDTH
+    assert not window_at((HEIGHT, WIDTH), Click(0, 0)).holds(Click(300, 10))
 
 
 def test_the_answer_is_of_the_window_alone(model):

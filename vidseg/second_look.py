@@ -25,6 +25,7 @@ _OUTSIDE = -10.0  # logit beyond the window
 _WIDEST = 1.8  # longer side of a window to its shorter one
 _SNAP = 16  # window edges lie on so many parts of the picture, so that the next click finds the same window
 _WORTH = 1.25  # a window that magnifies less shows nothing new
+_FOCUS = 0.3  # width and height of a window around one click, as shares of the picture's
 
 
 class Window(NamedTuple):
@@ -43,6 +44,10 @@ class Window(NamedTuple):
     def cut(self, picture: np.ndarray) -> np.ndarray:
         """The (h, w, ...) part of a picture that the window shows."""
         return np.ascontiguousarray(picture[self.top : self.bottom, self.left : self.right])
+
+    def holds(self, click: Click) -> bool:
+        """Whether a click lies within."""
+        return self.left <= click.x < self.right and self.top <= click.y < self.bottom
 
     def moved(self, prompt: Prompt) -> Prompt:
         """`prompt` in pixels of the window; what lies outside is taken to its edge."""
@@ -93,6 +98,17 @@ def window_of(model: Sam2, logits: Tensor, prompt: Prompt) -> Window | None:
     top, bottom = _span((top + bottom) / 2, h, height)
     if (right - left) * _WORTH > width and (bottom - top) * _WORTH > height:
         return None
+    return Window(left, top, right, bottom)
+
+
+def window_at(size: tuple[int, int], click: Click) -> Window:
+    """Return the window through which to correct a picture of `size` (H, W) where it is clicked.
+
+    Source: the "focus view" of FocalClick (arXiv 2204.02574), section 3.
+    """
+    height, width = size
+    left, right = _span(click.x, _FOCUS * width, width)
+    top, bottom = _span(click.y, _FOCUS * height, height)
     return Window(left, top, right, bottom)
 
 

@@ -20,6 +20,7 @@ from vidseg.errors import VideoError
 from vidseg.masks import rle
 from vidseg.model import Sam2
 from vidseg.model.config import PRESETS
+from vidseg.second_look import window_at
 from vidseg.tracker import track
 from vidseg.types import Box, Click, Frame, Prompt
 
@@ -317,3 +318,16 @@ def test_of_three_candidates_the_best_is_looked_at_closer(segmenter: ModelSegmen
     assert closer.iou == plain.iou
     assert (closer.masks[1:] == plain.masks[1:]).all()
     assert (closer.masks[0] == twice.segment(twice.encode(frame(0)), clicks=click).masks[0]).all()
+
+
+def test_a_mask_is_corrected_around_the_click_and_stays_elsewhere(twice: ModelSegmenter) -> None:
+    encoded, mask = twice.encode(frame(0)), shapes.truth(0)[1]
+    clicks = [Click(5, 5, False), Click(60, 40)]
+    found = twice.segment(encoded, clicks=clicks, mask=mask).masks[0]
+    around = np.zeros_like(mask)
+    window = window_at(mask.shape, clicks[-1])
+    around[window.top : window.bottom, window.left : window.right] = True
+    assert 0 < around.sum() < mask.size / 4
+    assert (found == mask)[~around].all() and (found != mask)[around].any()
+    other = twice.segment(encoded, clicks=[clicks[-1]], mask=mask).masks[0]
+    assert (other == mask)[~around].all()

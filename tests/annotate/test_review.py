@@ -140,7 +140,7 @@ def test_frames_are_ranked_by_the_doubt_that_a_correction_would_mend(seed: int) 
     def left(told: set[int]) -> float:
         return sum(doubted[n] * min(abs(n - one) for one in told) for n in frames)
 
-    worth = {n: left(said) - left(said | {n}) for n in frames}
+    worth = {n: doubted[n] * (left(said) - left(said | {n})) for n in frames}
     found = [one.frame for one in worst([(1, shown, calm)], limit=40, apart=1)]
     assert found[: 40 - len(said)] == sorted(set(frames) - said, key=lambda n: -worth[n])
 

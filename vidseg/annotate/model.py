@@ -21,10 +21,11 @@ from ..image import EncodedImage
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2, fed_back
 from ..picture import full_size, prepare, prompt_tensors
-from ..second_look import Closer, View, answer, best_of, look, window_of
+from ..second_look import Closer, View, Window, answer, best_of, look, window_at, window_of
 from ..state import ObjectTrack, TrackerState
 from ..tracker import Setting, advance, limits_of
 from ..types import Box, Click, Frame, Prompt
+from .paint import local_change
 from .segmenter import Answer, Followed
 
 _GUESSED = 10.0  # logits of a first guess: as sure as a mask prompt's, see Sam2.decode_mask
@@ -66,7 +67,6 @@ class _Answered:
     box: Box | None = None
     clicks: tuple[Click, ...] = ()
     answers: list[_Told] = field(default_factory=list)
-    view: View | None = None
 
     def keep(self, clicks: tuple[Click, ...]) -> None:
         """Forget the answers to clicks that are not among these."""
@@ -89,6 +89,7 @@ class ModelSegmenter:
         self._lanes = lanes(model)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="vidseg-encode") if pays(model) else None
         self._answered = _Answered()
+        self._view_of: tuple[EncodedFrame, View] | None = None
         self._seen: tuple[EncodedFrame | None, tuple[Memory, ...], Tensor | None] = None, (), None
         self.name = name or model.config.name
 
@@ -128,7 +129,10 @@ class ModelSegmenter:
         memories: Sequence[Memory] = (),
         ambiguous: bool = False,
     ) -> Answer:
-        """Answer a box and clicks one after the other, or all together as corrections of a `mask`."""
+        """Answer a box and clicks one after the other, or all together as corrections of a `mask`.
+
+        A model that looks twice corrects a mask around the last click only, from close by.
+        """
         height, width = encoded.size
         inside = tuple(Click(min(c.x, width - 1e-3), min(c.y, height - 1e-3), c.on) for c in clicks)
         closer = None
@@ -137,6 +141,8 @@ class ModelSegmenter:
         else:
             conditioned = self._conditioned(encoded, tuple(memories))
             decoded = self._decode(encoded, conditioned, inside, box, self._guess(mask, encoded))
+            if self._model.config.second_look and inside and box is None:
+                closer = self._focused(encoded, mask, decoded, inside)
         best = int(decoded.best[0])
         order = [int(n) for n in decoded.iou[0].argsort(descending=True)] if ambiguous else [best]
         pixels = _pixels(decoded.candidates[0, order], encoded.size)
@@ -181,10 +187,7 @@ class ModelSegmenter:
         window = window_of(self._model, logits, prompt)
         if window is None:
             return None
-        known = self._answered
-        if known.view is None or known.view.window != window:
-            known.view = look(self._model, encoded.frame.image, window)
-        closer = answer(self._model, known.view, prompt, logits)
+        closer = answer(self._model, self._view(encoded, window), prompt, logits)
         return closer if bool((closer.logits > 0).any()) else None
 
     def _conditioned(self, encoded: EncodedFrame, memories: tuple[Memory, ...]) -> Tensor:
@@ -215,6 +218,24 @@ class ModelSegmenter:
             multimask=guess is None and box is None,
         )
 
+    def _focused(self, encoded: EncodedFrame, mask: np.ndarray, decoded: Decoded, clicks: tuple[Click, ...]) -> Closer:
+        """The corrected mask, looked at through a window around the last click; what lies outside stays."""
+        pixels = _pixels(best_of(decoded), encoded.size)[0]
+        corrected = _as_logits(local_change(mask, pixels, clicks[-1]), self._model.device)
+        window = window_at(encoded.size, clicks[-1])
+        prompt = Prompt(1, encoded.frame.index, clicks=tuple(click for click in clicks if window.holds(click)))
+        closer = answer(self._model, self._view(encoded, window), prompt, corrected)
+        logits = _as_logits(mask, self._model.device)
+        part = slice(window.top, window.bottom), slice(window.left, window.right)
+        logits[part] = closer.logits[part]
+        return closer._replace(logits=logits)
+
+    def _view(self, encoded: EncodedFrame, window: Window) -> View:
+        """What the model sees of a frame through a window; the last view is kept, for the next click."""
+        if self._view_of is None or self._view_of[0] is not encoded or self._view_of[1].window != window:
+            self._view_of = encoded, look(self._model, encoded.frame.image, window)
+        return self._view_of[1]
+
     def _guess_of(self, before: _Told, encoded: EncodedFrame) -> Tensor:
         """An answer as the first guess of the next, (1, 1, 4h, 4w)."""
         if before.closer is None:
@@ -228,11 +249,11 @@ class ModelSegmenter:
     def _guess(self, mask: np.ndarray, encoded: EncodedFrame) -> Tensor:
         """A mask as the logits that the decoder takes for a first guess, (1, 1, 4h, 4w)."""
         h, w = encoded.features.vision.shape[-2:]
-        pixels = torch.from_numpy(mask.astype(np.float32))[None, None].to(self._model.device)
+        logits = _as_logits(mask, self._model.device)[None, None]
         small = torch.nn.functional.interpolate(
-            pixels, size=(4 * h, 4 * w), mode="bilinear", align_corners=False, antialias=True
+            logits, size=(4 * h, 4 * w), mode="bilinear", align_corners=False, antialias=True
         )
-        return ((small * 2 - 1) * _GUESSED).to(self._model.dtype)
+        return small.to(self._model.dtype)
 
     @torch.inference_mode()
     def memorise(self, encoded: EncodedFrame, mask: np.ndarray) -> Memory:
@@ -273,6 +294,11 @@ class ModelSegmenter:
     def propose(self, encoded: EncodedFrame, options: automatic.Grid) -> Iterator[list[automatic.Proposal]]:
         """Yield masks of everything on a frame, some at a time."""
         return automatic.candidates(EncodedImage(self._model, encoded.size, encoded.features), options)
+
+
+def _as_logits(mask: np.ndarray, device: torch.device) -> Tensor:
+    """A mask (H, W) as logits, as sure everywhere as a first guess is."""
+    return (torch.from_numpy(mask.astype(np.float32)).to(device) * 2 - 1) * _GUESSED
 
 
 def _pixels(logits: Tensor, size: tuple[int, int]) -> np.ndarray:

@@ -106,16 +106,17 @@ def worst(
 ) -> list[Suspect]:
     """Return the unreviewed masks most worth a look, best first, `apart` frames or more from one another an object.
 
-    `lanes` holds (object, lane, stale). The frame `but` is only named if there is no other. What counts is how much
-    doubt a correction would mend: it reaches its neighbours, halfway to the next frame that a person stands for. Frames
-    that nothing speaks against count a little, since errors hide far from what was said.
+    `lanes` holds (object, lane, stale). The frame `but` is only named if there is no other. What counts is a frame's
+    own doubt times all that a correction would mend: it reaches the neighbours, halfway to the next frame that a person
+    stands for. Frames that nothing speaks against count a little, since errors hide far from what was said.
     """
     found = {number: signs(lane, stale) for number, lane, stale in lanes}
     columns = [np.zeros((0, 6))]
     for number, lane, _ in lanes:
         rows = np.arange(len(lane.frame))
         value = doubt(found[number]) if len(rows) else np.zeros(0)
-        worth = _mended(lane, _HIDDEN + value)
+        doubted = _HIDDEN + value
+        worth = doubted * _mended(lane, doubted)
         table = [lane.frame == but, -worth, -value, lane.frame, np.full(len(rows), number), rows]
         columns.append(np.stack(table, axis=1)[~lane.accepted & ~lane.rejected])
     ranked = np.concatenate(columns)
