@@ -183,6 +183,7 @@ def _presets() -> dict[str, Sam2Config]:
         decoder_feedforward=512,
         track_candidates=False,
         draw_clicks=True,
+        second_look=1.6,
         stability_threshold=0.0,
     )
     return presets
