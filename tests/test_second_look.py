@@ -54,11 +54,10 @@ def test_a_thin_object_gets_a_window_of_a_usual_shape(model):
     assert window is not None and window.size[0] / window.size[1] < 2.2
 
 
-def test_there_is_no_window_where_it_would_show_nothing_new(model, tiny_model):
+def test_there_is_no_window_where_it_would_show_nothing_new(model):
     click = Prompt(1, 0, clicks=(Click(320, 160),))
     assert window_of(model, logits(50, 20, 600, 300), click) is None
     assert window_of(model, torch.full((HEIGHT, WIDTH), -5.0), click) is None
-    assert window_of(tiny_model, logits(200, 100, 300, 180), click) is None
 
 
 def test_a_prompt_is_moved_into_the_window():
@@ -107,6 +106,14 @@ def encoded(model, monkeypatch):
 def frame(index: int) -> Frame:
     picture = np.random.default_rng(index).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     return Frame(index, index / 24, picture)
+
+
+def test_other_models_look_once(tiny_model, monkeypatch):
+    encoded = []
+    encode = tiny_model.encode_image
+    monkeypatch.setattr(tiny_model, "encode_image", lambda images: encoded.append(images) or encode(images))
+    step(tiny_model, TrackerState(), frame(0), [Prompt(1, 0, box=Box(200, 100, 300, 180))])
+    assert len(encoded) == 1
 
 
 def test_only_a_new_object_is_looked_at_twice(model, encoded):

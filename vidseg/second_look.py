@@ -10,6 +10,7 @@ Source: the "zoom-in" of f-BRS (arXiv 2001.10331), section 4.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +79,35 @@ class Closer(NamedTuple):
     iou: Tensor
 
 
+def look_again(
+    model: Sam2,
+    decoded: Decoded,
+    prompt: Prompt,
+    view: Callable[[Window], View],
+    *,
+    size: tuple[int, int],
+    before: Tensor | None = None,
+) -> Closer | None:
+    """Answer a prompt of one object from close by, after the first answer `decoded`.
+
+    Args:
+        view: gives what the model sees of the picture through a window: `look`, or one that is kept.
+        size: (H, W) of the picture.
+        before: the answer to begin with, logits (H, W), if that is not the first one.
+
+    Returns:
+        None if the model does not look twice, sees no object, or would see nothing new or nothing at all.
+    """
+    if not model.config.second_look or float(decoded.score[0]) <= 0:
+        return None
+    logits = full_size(best_of(decoded), size)[0] if before is None else before
+    window = window_of(model, logits, prompt)
+    if window is None:
+        return None
+    closer = answer(model, view(window), prompt, logits)
+    return closer if bool((closer.logits > 0).any()) else None
+
+
 def window_of(model: Sam2, logits: Tensor, prompt: Prompt) -> Window | None:
     """Return the window to look through after a first answer of `logits` (H, W), or None where none is worth it.
 
@@ -86,8 +116,6 @@ def window_of(model: Sam2, logits: Tensor, prompt: Prompt) -> Window | None:
     """
     times = model.config.second_look
     height, width = logits.shape
-    if not times:
-        return None
     edges = _edges(logits, prompt)
     if edges is None:
         return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -23,11 +24,11 @@ from vidseg.abreast import abreast
 from vidseg.errors import PromptError, VideoError
 from vidseg.memory import Limits, Memory, MemoryBank, join, layout, memory_tokens, seen, tokens_of
 from vidseg.model import Decoded, ImageFeatures, Sam2, fed_back
-from vidseg.picture import full_size, prepare, prompt_tensors
+from vidseg.picture import prepare, prompt_tensors
 from vidseg.postprocess import make_exclusive
 from vidseg.prompt_check import check_prompts
 from vidseg.result import TrackResult
-from vidseg.second_look import answer, best_of, look, window_of
+from vidseg.second_look import look, look_again
 from vidseg.state import ObjectTrack, TrackerState
 from vidseg.types import Frame, Prompt
 
@@ -187,13 +188,9 @@ def _answer(
 
 def _closer(model: Sam2, decoded: Decoded, prompt: Prompt, frame: Frame, features: ImageFeatures) -> Decoded:
     """Return the answer after a second look, taken like a mask that was given; else `decoded`."""
-    if not model.config.second_look or float(decoded.score[0]) <= 0:
+    closer = look_again(model, decoded, prompt, partial(look, model, frame.image), size=_size(frame))
+    if closer is None:
         return decoded
-    logits = full_size(best_of(decoded), _size(frame))[0]
-    window = window_of(model, logits, prompt)
-    if window is None:
-        return decoded
-    closer = answer(model, look(model, frame.image, window), prompt, logits)
     seen = Prompt(prompt.object, prompt.frame, mask=(closer.logits > 0).cpu().numpy())
     mask = prompt_tensors(model, seen, _size(frame)).mask
     if mask is None or not mask.any():

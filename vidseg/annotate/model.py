@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..image import EncodedImage
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2, fed_back
 from ..picture import full_size, prepare, prompt_tensors
-from ..second_look import Closer, View, Window, answer, best_of, look, window_at, window_of
+from ..second_look import Closer, View, Window, answer, best_of, look, look_again, window_at
 from ..state import ObjectTrack, TrackerState
 from ..tracker import Setting, advance, limits_of
 from ..types import Box, Click, Frame, Prompt
@@ -180,15 +181,10 @@ class ModelSegmenter:
         self, encoded: EncodedFrame, before: _Told, clicks: tuple[Click, ...], box: Box | None
     ) -> Closer | None:
         """The answer through a window around the one before, if the model looks twice and there is something to see."""
-        if not self._model.config.second_look or float(before.decoded.score[0]) <= 0:
-            return None
-        logits = full_size(best_of(before.decoded), encoded.size)[0] if before.closer is None else before.closer.logits
         prompt = Prompt(1, encoded.frame.index, clicks=clicks, box=box)
-        window = window_of(self._model, logits, prompt)
-        if window is None:
-            return None
-        closer = answer(self._model, self._view(encoded, window), prompt, logits)
-        return closer if bool((closer.logits > 0).any()) else None
+        logits = None if before.closer is None else before.closer.logits
+        view = partial(self._view, encoded)
+        return look_again(self._model, before.decoded, prompt, view, size=encoded.size, before=logits)
 
     def _conditioned(self, encoded: EncodedFrame, memories: tuple[Memory, ...]) -> Tensor:
         """A frame's features in view of memories; the last are kept, since clicks come one after the other."""
