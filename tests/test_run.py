@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import vidseg.run as run_module
+from vidseg.adapt import Adaptation
 from vidseg.errors import ConfigError, PromptError, VideoError, VidsegError
 from vidseg.job import Job
 from vidseg.masks import palette
@@ -23,6 +24,7 @@ from vidseg.tracker import track
 from vidseg.tracks import read_tracks
 from vidseg.types import Click, Frame, Prompt
 from vidseg.video import open_video
+from vidseg.weights import load_model
 
 PROMPTS = (Prompt(1, 6, (Click(40.0, 40.0),)), Prompt(2, 9, (Click(90.0, 30.0),)), Prompt(1, 14, (Click(50.0, 45.0),)))
 
@@ -127,6 +129,54 @@ def test_a_run_killed_at_many_moments_ends_as_if_it_had_not_been(
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     count = len(open_video(tmp_path / "whole" / "overlay.mp4"))
     assert len(open_video(tmp_path / "killed" / "overlay.mp4")) == count == 22
+
+
+ADAPTATION = Adaptation(steps=2, batch=1, frames=2)
+
+
+def test_a_job_with_an_adaptation_is_tracked_by_the_adapted_model_which_is_kept(tiny_model, clip, tmp_path):
+    told = []
+    with open_video(clip) as video:
+        job = Job(tmp_path / "out", PROMPTS, overlay=False, adaptation=ADAPTATION)
+        run_job(tiny_model, video, job, adapting=told.append)
+    assert [step.number for step in told] == [1, 2]
+    adapted = load_model(tmp_path / "out" / "adapted.safetensors", device="cpu")
+    do(adapted, clip, tmp_path / "same", overlay=False)
+    do(tiny_model, clip, tmp_path / "plain", overlay=False)
+    here, same, plain = (files(tmp_path / name) for name in ("out", "same", "plain"))
+    masks = [name for name in plain if name.startswith("masks")]
+    assert len(masks) == 24
+    assert all(here[name] == same[name] for name in masks) and any(here[name] != plain[name] for name in masks)
+
+
+def test_an_interrupted_adapted_run_goes_on_with_the_weights_it_began_with(tiny_model, clip, tmp_path, monkeypatch):
+    do(tiny_model, clip, tmp_path / "whole", adaptation=ADAPTATION, overlay=False)
+
+    def interrupt(done, total):
+        if done == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="9 of 24 frames"):
+        do(tiny_model, clip, tmp_path / "cut", adaptation=ADAPTATION, overlay=False, progress=interrupt)
+    with pytest.raises(ConfigError, match="another model"):
+        do(tiny_model, clip, tmp_path / "cut", overlay=False, resume=True)
+    monkeypatch.setattr(run_module, "adapt", lambda *args, **fields: pytest.fail("it was adapted again"))
+    do(tiny_model, clip, tmp_path / "cut", adaptation=ADAPTATION, overlay=False, resume=True)
+    cut, whole = files(tmp_path / "cut"), files(tmp_path / "whole")
+    assert len(cut.pop("adapted.safetensors")) == len(whole.pop("adapted.safetensors"))  # its keys have no order
+    assert cut == whole
+    do(tiny_model, clip, tmp_path / "cut", overlay=False, overwrite=True)
+    assert not (tmp_path / "cut" / "adapted.safetensors").exists()
+
+
+def test_an_adaptation_that_is_interrupted_leaves_nothing(tiny_model, clip, tmp_path):
+    def interrupt(step):
+        raise KeyboardInterrupt
+
+    with open_video(clip) as video, pytest.raises(KeyboardInterrupt):
+        job = Job(tmp_path / "out", PROMPTS, adaptation=ADAPTATION)
+        run_job(tiny_model, video, job, adapting=interrupt)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_pixel_that_objects_claim_alike_is_the_first_ones():
@@ -376,6 +426,12 @@ def test_a_stream_that_fills_the_disk_keeps_its_masks(tiny_model, scene, tmp_pat
     with pytest.raises(VidsegError, match=r"No space left .* stopped after 4 frames, whose masks are in"):
         run_job(tiny_model, Stream(scene, 20), Job(tmp_path / "out", PROMPTS))
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 4
+
+
+def test_no_model_is_adapted_to_a_stream(tiny_model, scene, tmp_path):
+    with pytest.raises(VideoError, match="no model can be adapted beforehand; save it to a file"):
+        run_job(tiny_model, Stream(scene, 3), Job(tmp_path / "out", PROMPTS, adaptation=ADAPTATION))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_stream_cannot_be_resumed(tiny_model, scene, tmp_path):

@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vidseg.adapt import Adaptation, Example, adapt, examples_of
     from vidseg.errors import VidsegError
     from vidseg.image import EncodedImage, ImageResult, encode
     from vidseg.memory import Limits
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Adaptation": "adapt",
     "Box": "types",
     "Click": "types",
     "EncodedImage": "image",
+    "Example": "adapt",
     "Frame": "types",
     "ImageResult": "image",
     "Limits": "memory",
@@ -38,7 +41,9 @@ _HOMES = {
     "TrackResult": "tracker",
     "TrackerState": "tracker",
     "VidsegError": "errors",
+    "adapt": "adapt",
     "encode": "image",
+    "examples_of": "adapt",
     "load_model": "weights",
     "open_video": "video",
     "remove": "tracker",
@@ -47,9 +52,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "Adaptation",
     "Box",
     "Click",
     "EncodedImage",
+    "Example",
     "Frame",
     "ImageResult",
     "Limits",
@@ -58,7 +65,9 @@ __all__ = [
     "TrackResult",
     "TrackerState",
     "VidsegError",
+    "adapt",
     "encode",
+    "examples_of",
     "load_model",
     "open_video",
     "remove",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from vidseg.tracks import TracksHeader
 from vidseg.types import Prompt
 
 if TYPE_CHECKING:
+    from vidseg.adapt import Adaptation
     from vidseg.model import Sam2
     from vidseg.video import Video
 
@@ -43,6 +44,7 @@ class Job:
         start, stop: the range of frames, `stop` not included; None is the end of the video.
         direction: "forward", "reverse" or "both".
         overlay: whether to write overlay.mp4.
+        adaptation: how a copy of the model first learns from the prompted frames, None to track with the model itself.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Job:
     stop: int | None = None
     direction: str = "forward"
     overlay: bool = True
+    adaptation: Adaptation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,10 @@ def check_job(job: Job, video: Video) -> Job:
         raise ConfigError(f"unknown direction {job.direction!r}; expected {', '.join(DIRECTIONS)}")
     if not video.known_length and job.direction != "forward":
         raise VideoError(f"{video.name} is a stream, which cannot be tracked in reverse; save it to a file first")
+    if not video.known_length and job.adaptation is not None:
+        raise VideoError(
+            f"{video.name} is a stream, to which no model can be adapted beforehand; save it to a file first"
+        )
     count = len(video) if video.known_length else None
     stop = count if job.stop is None else job.stop
     if job.start < 0 or (count is not None and job.start >= count):
@@ -149,6 +156,7 @@ def plan(job: Job) -> tuple[Sweep, ...]:
 
 def describe(job: Job, model: Sam2, video: Video) -> TracksHeader:
     """Return the header of `tracks.json` for a checked job: all that decides the result."""
+    adapted = {} if job.adaptation is None else {"adaptation": asdict(job.adaptation)}
     return TracksHeader(
         version=__version__,
         model={
@@ -157,6 +165,7 @@ def describe(job: Job, model: Sam2, video: Video) -> TracksHeader:
             "image_size": model.config.image_size,
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": torch.device(model.device).type,
+            **adapted,
         },
         source={
             "name": video.name,

@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from vidseg.adapt import Adaptation, Step, adapt, examples_of
 from vidseg.encode_ahead import Encoded, encoded, lanes
 from vidseg.errors import ConfigError, VideoError, VidsegError
 from vidseg.job import Job, Sweep, check_job, describe, plan
@@ -27,6 +28,7 @@ from vidseg.tracker import Setting, TrackerState, TrackResult, advance, limits_o
 from vidseg.tracks import FrameRecord, frame_record
 from vidseg.types import Frame
 from vidseg.video import OverlayWriter, Video, draw, read_ahead
+from vidseg.weights import load_model, save_model
 from vidseg.worker import Worker
 
 __all__ = ["Summary", "run_job"]
@@ -65,6 +67,7 @@ def run_job(
     checkpoint_seconds: float = 10.0,
     progress: Callable[[int, int | None], object] | None = None,
     notice: Callable[[str], object] | None = None,
+    adapting: Callable[[Step], object] | None = None,
 ) -> Summary:
     """Track the job's objects through the video and write the results to its folder.
 
@@ -77,6 +80,7 @@ def run_job(
         checkpoint_seconds: how much work a killed process loses at most.
         progress: called with (frames done, frames in all or None) after every frame, from another thread.
         notice: called with a sentence about each frame that cannot be decoded.
+        adapting: called after every step of the job's adaptation.
 
     Raises:
         PromptError, VideoError, ConfigError: the job cannot be done as given; nothing is left behind.
@@ -103,6 +107,7 @@ def run_job(
         checkpoint_seconds if video.known_length else float("inf"),
         progress,
         notice,
+        adapting,
     )
     try:
         return run.run()
@@ -124,6 +129,7 @@ class _Run:
     checkpoint_seconds: float
     progress: Callable[[int, int | None], object] | None
     notice: Callable[[str], object] | None
+    adapting: Callable[[Step], object] | None
     watch: Stopwatch = field(default_factory=Stopwatch)
     done: int = 0
     written: int = 0
@@ -133,6 +139,9 @@ class _Run:
     def run(self) -> Summary:
         begin = time.perf_counter()
         if not self.folder.finished:
+            self._check_prompted()
+            if self.job.adaptation is not None:
+                self.model = self._adapted(self.job.adaptation)
             self._sweep_all(plan(self.job))
             self._check_reached()
         if self.job.overlay and not self.folder.overlay.is_file():
@@ -166,14 +175,25 @@ class _Run:
         """Frames in all sweeps, None for a stream."""
         return None if self.job.stop is None else sum(len(todo.order()) for todo in plan(self.job))
 
-    def _sweep_all(self, sweeps: Sequence[Sweep]) -> None:
-        """Do all sweeps, or what a checkpoint leaves of them."""
+    def _check_prompted(self) -> None:
+        """Raise VideoError if a prompted frame of a file cannot be decoded, before anything is done."""
         if self.video.known_length and self.checkpoint is None:
             for prompt in self.job.prompts:
                 try:
                     self.video[prompt.frame]
                 except VideoError:
                     raise self._unusable(prompt.frame) from None
+
+    def _adapted(self, adaptation: Adaptation) -> Sam2:
+        """The model adapted to the prompted frames; a resumed run goes on with the weights that it began with."""
+        path = self.folder.adapted
+        if not path.is_file():
+            examples = examples_of(self.model, self.video, self.job.prompts)
+            save_model(adapt(self.model, examples, adaptation, progress=self.adapting), path)
+        return load_model(path, device=self.model.device, dtype=self.model.dtype)
+
+    def _sweep_all(self, sweeps: Sequence[Sweep]) -> None:
+        """Do all sweeps, or what a checkpoint leaves of them."""
         with ExitStack() as stack:
             # In order of time the overlay is drawn along the way; otherwise when all masks are there.
             if self.job.overlay and self.checkpoint is None and len(sweeps) == 1 and not sweeps[0].reverse:

@@ -2,6 +2,7 @@
 
     masks/00000.png ...   index PNGs, each whole or absent
     overlay.mp4           written last but one
+    adapted.safetensors   the weights of a model that was adapted to the prompted frames, if that was asked for
     tracks.json           written last: where it is, the run is finished
     unfinished/           only while the run goes on: job.json (the header of tracks.json), journal.jsonl (its frames
                           so far), checkpoint.json and the tracker state it names
@@ -53,6 +54,7 @@ class RunFolder:
         self.masks = self.path / "masks"
         self.overlay = self.path / "overlay.mp4"
         self.tracks = self.path / "tracks.json"
+        self.adapted = self.path / "adapted.safetensors"
         self._work = self.path / "unfinished"
         self._journal: Journal | None = None
         self._state: Path | None = None
@@ -75,7 +77,7 @@ class RunFolder:
             self.close()
         if self._work.is_dir() and {item.name for item in self._work.iterdir()} <= {"job.json.part"}:
             shutil.rmtree(self._work)  # killed before it had begun
-        there = [item for item in (self._work, self.tracks, self.overlay, self.masks) if item.exists()]
+        there = [item for item in (self._work, self.tracks, self.overlay, self.masks, self.adapted) if item.exists()]
         ours = (self._work / "job.json").is_file() or self.tracks.is_file()
         if there and not ours:
             raise ConfigError(f"{there[0]} is in the way and no vidseg run made it; choose another --out, or move it")
@@ -163,6 +165,7 @@ class RunFolder:
         if not self._fresh:
             return
         shutil.rmtree(self._work, ignore_errors=True)
+        self.adapted.unlink(missing_ok=True)
         for folder in (self.masks, self.path):
             with suppress(OSError):  # it holds something: then it stays
                 folder.rmdir()
@@ -177,6 +180,7 @@ class RunFolder:
         """Remove what runs wrote, tracks.json first, so that a half-removed run never looks finished."""
         self.tracks.unlink(missing_ok=True)
         self.overlay.unlink(missing_ok=True)
+        self.adapted.unlink(missing_ok=True)
         for mask in self.masks.glob("[0-9]*.png*"):
             mask.unlink()
         with suppress(OSError):

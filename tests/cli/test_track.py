@@ -128,6 +128,18 @@ def test_a_progress_bar_is_shown_on_a_terminal_only(vidseg, monkeypatch):
     assert code == 0 and "24/24" in err
 
 
+def test_the_model_can_be_adapted_first_and_its_weights_used_again(vidseg, own, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    code, _, err = vidseg("clip.mp4", *CLICK, "--no-overlay", "--adapt=2")
+    assert code == 0 and "adapting" in err and "2/2" in err and "24/24" in err
+    header = read_tracks(own / "clip-tracks" / "tracks.json").header
+    assert header.model["adaptation"]["steps"] == 2
+    weights = own / "clip-tracks" / "adapted.safetensors"
+    assert vidseg("clip.mp4", *CLICK, "--quiet", "--no-overlay", "--out", "again", model=weights)[0] == 0
+    masks = [sorted((own / name / "masks").iterdir()) for name in ("clip-tracks", "again")]
+    assert [path.read_bytes() for path in masks[0]] == [path.read_bytes() for path in masks[1]]
+
+
 def broken(own):
     (own / "broken.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(2000))
 
@@ -142,6 +154,12 @@ def no_frames(own):
 
 def small_mask(own):
     palette.write_index(own / "small.png", np.ones((8, 8), np.uint8))
+
+
+def speck(own):
+    mask = np.zeros((80, 128), np.uint8)
+    mask[40, 40] = 1
+    palette.write_index(own / "speck.png", mask)
 
 
 def in_the_way(own):
@@ -174,6 +192,9 @@ MISTAKES = [
     (["clip.mp4", *CLICK, "--end", "99"], 1, "end 99 is outside clip.mp4", None),
     (["clip.mp4", *CLICK, "--reverse", "--both-ways"], 2, "not allowed with argument", None),
     (["clip.mp4", *CLICK, "--resume", "--overwrite"], 2, "--resume and --overwrite exclude each other", None),
+    (["clip.mp4", *CLICK, "--adapt", "0"], 2, "'0' is no number of steps", None),
+    (["--adapt", "clip.mp4", *CLICK], 2, "'clip.mp4' is no number of steps; give one from 1, or put --adapt", None),
+    (["clip.mp4", "--mask", "0:speck.png", "--adapt"], 1, "nothing to adapt to: no mask has 16 pixels", speck),
     (["clip.mp4", *CLICK, "--image-size", "100"], 1, "multiple of 32", None),
     (["clip.mp4", *CLICK, "--checkpoint", "absent.pt"], 1, "absent.pt", None),
     (["clip.mp4", *CLICK], 1, "clip-tracks", in_the_way),

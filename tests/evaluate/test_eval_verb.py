@@ -36,6 +36,18 @@ def test_a_baseline_writes_masks_table_plot_sheet_and_results(davis: Make, tmp_p
     assert len(list((out / "masks" / "b").glob("*.png"))) == 6
 
 
+def test_the_model_can_be_adapted_to_each_video_first(davis: Make, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = str(davis(frames=4))
+    command = ["eval", folder, "--checkpoint", str(tiny_checkpoint), "--device", "cpu", "--dtype", "float32", "--out"]
+    assert main([*command, str(tmp_path / "plain")]) == 0
+    assert main([*command, str(tmp_path / "adapted"), "--adapt=3"]) == 0
+    plain, adapted = (results_in(tmp_path / name) for name in ("plain", "adapted"))
+    assert adapted["settings"]["adapt"] == 3 and "adapt" not in plain["settings"]
+    assert "--adapt 3" in adapted["command"]
+    assert adapted["j_and_f"] != plain["j_and_f"]
+    assert main([*command, str(tmp_path / "x"), "--adapt", "--baseline", "copy"]) == 2
+
+
 def test_a_checkpoint_is_measured_and_a_second_run_only_reads(
     davis: Make, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

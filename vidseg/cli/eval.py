@@ -4,6 +4,7 @@ FOLDER holds JPEGImages and Annotations (DAVIS, MOSE, YouTube-VOS, SA-V), SA-V's
 
   vidseg eval DAVIS --out runs/nano                          the shipped model, first masks given
   vidseg eval DAVIS --prompt click --out runs/nano-click     one click at the centre of each object
+  vidseg eval DAVIS --adapt --out runs/nano-adapted          the model learns from each first mask before it follows
   vidseg eval DAVIS --interactive 5 --prompt click --out runs/nano-5
   vidseg eval DAVIS --baseline flow --out runs/flow          the floor: the first mask, carried by optical flow
   vidseg eval DAVIS --masks other/results --out runs/other   masks that another program wrote
@@ -22,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidseg.cli.options import add_model_arguments, load
+from vidseg.cli.options import adaptation, add_adapt_argument, add_model_arguments, load
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--interactive", type=int, default=0, metavar="N", help="correct the worst mask N times by a simulated click"
     )
+    add_adapt_argument(what, told="the prompted frames of each video")
     what.add_argument("--seed", type=int, default=0, help="for the choice between equally good clicks (default: 0)")
     instead = parser.add_argument_group("in place of a model").add_mutually_exclusive_group()
     instead.add_argument("--masks", type=Path, metavar="DIR", help="score DIR/SEQUENCE/FRAME.png")
@@ -124,6 +126,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.policy and (args.masks or args.baseline):
         raise UsageError("--policy is about a model's memory; leave --masks and --baseline out")
     _policy(args.policy)
+    if adaptation(args) and (args.masks or args.baseline):
+        raise UsageError("--adapt is about a model; leave --masks and --baseline out")
     if args.baseline and args.prompt != "mask":
         raise UsageError(f"--baseline {args.baseline} starts from the first mask; leave --prompt {args.prompt} out")
 
@@ -163,6 +167,8 @@ def _settings(args: argparse.Namespace, dataset: Dataset, protocol: Protocol) ->
         return settings | {"baseline": args.baseline}
     settings |= {"prompt": args.prompt, "seed": args.seed, "interactive": args.interactive, "model": args.model}
     settings |= {"image_size": args.image_size, "device": args.device, "dtype": args.dtype, "policy": args.policy}
+    if args.adapt:
+        settings["adapt"] = args.adapt
     path = args.checkpoint or (Path(args.model) if Path(args.model).is_file() else None)
     if path and path.is_file():
         state = path.stat()
@@ -185,7 +191,7 @@ class _LoadedWhenNeeded:
 
             model = load(self.args)
             limits = replace(limits_of(model), **_policy(self.args.policy))
-            self.method = Tracker(model, corrected=self.args.interactive > 0, limits=limits)
+            self.method = Tracker(model, self.args.interactive > 0, limits, adaptation(self.args))
         return self.method.follow(task, prompts)
 
 

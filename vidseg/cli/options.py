@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vidseg.adapt import Adaptation
     from vidseg.model import Sam2
+
+ADAPT_STEPS = 120
+"""Steps of `--adapt` without a number."""
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +24,37 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--image-size", type=int, metavar="N", help="longer side of the model's input, a multiple of 32")
     model.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     model.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16 (default: auto)")
+
+
+def add_adapt_argument(parser: Any, *, told: str) -> None:
+    """Declare `--adapt [STEPS]`; `told` says what is learned from."""
+    parser.add_argument(
+        "--adapt",
+        type=_steps,
+        nargs="?",
+        const=ADAPT_STEPS,
+        default=0,
+        metavar="STEPS",
+        help=f"first let a copy of the model learn how the objects look from {told}: better masks, for about a second "
+        f"a step on two cores (without a number: {ADAPT_STEPS} steps)",
+    )
+
+
+def adaptation(args: argparse.Namespace) -> Adaptation | None:
+    """What `--adapt` asks for; None where it was not given."""
+    if not args.adapt:
+        return None
+    from vidseg.adapt import Adaptation
+
+    return Adaptation(steps=args.adapt)
+
+
+def _steps(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of steps; give one from 1, or put --adapt where an option or nothing follows"
+        )
+    return int(text)
 
 
 def load(args: argparse.Namespace) -> Sam2:

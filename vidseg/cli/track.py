@@ -6,8 +6,10 @@ the object's number (default 1); prompts with one ID on one frame belong togethe
   vidseg track clip.mp4 --click 0:320,180
   vidseg track clip.mp4 --box 0:280,60,400,330@1 --click 0:90,200@2 --negative-click 40:95,150@2
   vidseg track frames/ --mask 0:first.png --both-ways --out results
+  vidseg track clip.mp4 --box 0:280,60,400,330 --adapt     learn the object first, for a minute or two: better masks
 
-Results: masks/00000.png ... (index PNGs: a pixel's value is the ID), tracks.json, overlay.mp4.
+Results: masks/00000.png ... (index PNGs: a pixel's value is the ID), tracks.json, overlay.mp4; after --adapt also
+adapted.safetensors, which --checkpoint takes for more clips of the same objects.
 """
 
 from __future__ import annotations
@@ -23,10 +25,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidseg.cli.options import add_model_arguments, load
+from vidseg.cli.options import adaptation, add_adapt_argument, add_model_arguments, load
 from vidseg.errors import PromptError
 
 if TYPE_CHECKING:
+    from vidseg.adapt import Step
     from vidseg.run import Summary
     from vidseg.types import Prompt
     from vidseg.video import Video
@@ -45,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ways = what.add_mutually_exclusive_group()
     ways.add_argument("--reverse", action="store_true", help="from the last prompted frame back to the start")
     ways.add_argument("--both-ways", action="store_true", help="from the prompted frames to both ends")
+    add_adapt_argument(what, told="the prompted frames")
     result = parser.add_argument_group("results")
     result.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the results (default: SOURCE-tracks beside it)"
@@ -120,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
             stop=args.end,
             direction="reverse" if args.reverse else "both" if args.both_ways else "forward",
             overlay=not args.no_overlay,
+            adaptation=adaptation(args),
         )
         check_job(job, video)  # before the model is loaded, which may take a while
         with closing(_Bar(shown=sys.stderr.isatty() and not args.quiet)) as bar:
@@ -131,6 +136,7 @@ def run(args: argparse.Namespace) -> int:
                 overwrite=args.overwrite,
                 progress=bar.update,
                 notice=bar.say if not args.quiet else None,
+                adapting=bar.adapting,
             )
     if not args.quiet:
         print(json.dumps(asdict(summary), indent=1) if args.json else describe(summary))
@@ -193,6 +199,19 @@ class _Bar:
             self._write = partial(tqdm.write, file=sys.stderr)
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
+
+    def adapting(self, step: Step) -> None:
+        """Show how far the adaptation is."""
+        if not self._shown:
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=step.steps, unit="step", desc="adapting", dynamic_ncols=True)
+        self._bar.update(1)
+        if step.number == step.steps:
+            self._bar.close()
+            self._bar = None
 
     def say(self, message: str) -> None:
         """Print a line without disturbing the bar."""

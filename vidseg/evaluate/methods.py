@@ -24,6 +24,7 @@ from vidseg.video import Video, open_video
 from vidseg.video.folder import SUFFIXES
 
 if TYPE_CHECKING:
+    from vidseg.adapt import Adaptation
     from vidseg.memory import Limits
     from vidseg.model import Sam2
     from vidseg.tracker import TrackResult
@@ -113,20 +114,25 @@ class Tracker:
 
     Where two objects claim a pixel it goes to the higher logit, unless the protocol lets objects overlap. An object has
     no mask before its prompt. `corrected` prompts (see `interactive`) act as on live video: from their frame on.
-    `limits` is how much of the past a frame sees, if not what the model was made for.
+    `limits` is how much of the past a frame sees, if not what the model was made for. With an `adaptation` a copy of
+    the model learns from the prompted frames of each video before it follows its objects.
     """
 
     model: Sam2
     corrected: bool = False
     limits: Limits | None = None
+    adaptation: Adaptation | None = None
 
     def follow(self, task: Task, prompts: Sequence[Prompt]) -> Iterator[Answer]:
         """Yield the tracked masks from the first prompted frame on."""
+        from vidseg.adapt import adapt, examples_of
         from vidseg.tracker import track
 
-        video = video_of(task)
+        video, model = video_of(task), self.model
+        if self.adaptation is not None:
+            model = adapt(model, examples_of(model, video, prompts), self.adaptation)
         frames = video.frames(min(task.starts.values())) if self.corrected else video
-        for result in track(self.model, frames, prompts, limits=self.limits):
+        for result in track(model, frames, prompts, limits=self.limits):
             yield result.frame, merged(result, task)
 
 

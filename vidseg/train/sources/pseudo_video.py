@@ -63,8 +63,13 @@ class Recipe:
 class Pool(Protocol):
     """Where a scene gets its pictures and cut-outs from."""
 
-    name: str
-    recipe: Recipe
+    @property
+    def name(self) -> str:
+        """For sheets and reports."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the clips are like."""
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> Still:
         """A random still."""

@@ -1,0 +1,123 @@
+"""A copy of a model learns from a few masks, and is better on what they show; the model stays as it was."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vidseg.adapt import Adaptation, Example, adapt, adapting, examples_of
+from vidseg.errors import ConfigError, DataError
+from vidseg.tracker import track
+from vidseg.train.sources import Examples
+from vidseg.types import Click, Frame, Prompt
+from vidseg.weights import load_model
+
+QUICK, LONGER = (Adaptation(steps=steps, batch=1, frames=2) for steps in (3, 12))
+
+
+def scene(frame: int = 0, *, size=(96, 160)) -> tuple[np.ndarray, np.ndarray]:
+    """A moving disc of the stripes that are around it, but turned: picture and mask."""
+    rows, columns = np.indices(size)
+    upright, turned = (
+        np.stack([x * 9 % 200, y * 5 % 180, np.full(size, 90)], axis=2) for x, y in ((columns, rows), (rows, columns))
+    )
+    mask = cv2.circle(np.zeros(size, np.uint8), (50 + 6 * frame, 48), 20, 1, -1) > 0
+    return np.where(mask[..., None], turned, upright).astype(np.uint8), mask
+
+
+def example(frame: int = 0, **fields) -> Example:
+    return Example(*scene(frame), frame=frame, **fields)
+
+
+def weights(model) -> list[torch.Tensor]:
+    return [value.clone() for value in model.state_dict().values()]
+
+
+def test_the_given_model_stays_as_it_was_and_the_answer_is_one_like_it(tiny_model):
+    before = weights(tiny_model)
+    told = []
+    adapted = adapt(tiny_model, [example()], QUICK, progress=told.append)
+    assert all(map(torch.equal, before, weights(tiny_model)))
+    assert not any(parameter.requires_grad for parameter in (*tiny_model.parameters(), *adapted.parameters()))
+    assert adapted.config == tiny_model.config and adapted.dtype == tiny_model.dtype and not adapted.training
+    assert any(not torch.equal(a, b) for a, b in zip(before, weights(adapted), strict=True))
+    assert [(step.number, step.steps) for step in told] == [(1, 3), (2, 3), (3, 3)]
+    assert all(0 <= step.overlap <= 1 for step in told)
+
+
+def test_half_the_way_is_half_the_way(tiny_model):
+    whole, half = (adapt(tiny_model, [example()], replace(QUICK, share=share)) for share in (1.0, 0.5))
+    for a, b, c in zip(tiny_model.parameters(), half.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(b, (a + c) / 2)
+
+
+def test_the_same_seed_gives_the_same_model_and_another_another(tiny_model, use_threads):
+    use_threads(1)
+    first, again, other = (adapt(tiny_model, [example()], replace(QUICK, seed=seed)) for seed in (0, 0, 1))
+    assert all(map(torch.equal, weights(first), weights(again)))
+    assert any(not torch.equal(a, b) for a, b in zip(weights(first), weights(other), strict=True))
+
+
+def test_the_shipped_model_learns_what_it_did_not_know():
+    """On frames that it has not seen, the adapted model finds more of the object."""
+    nano = load_model("nano", device="cpu", dtype="float32", image_size=160)
+    source = Examples([example(frame) for frame in (2, 3)], short_side=96)
+    unseen = [source.clip(np.random.default_rng([9, n]), frames=2, size=(96, 160), objects=1) for n in range(4)]
+    before, after = (overlap(model, unseen) for model in (nano, adapt(nano, [example()], LONGER)))
+    assert after > before + 0.05
+
+
+def overlap(model, clips) -> float:
+    """Mean J of the second frame of clips whose first is given as a mask."""
+    found = []
+    for clip in clips:
+        frames = [Frame(n, n / 10, image) for n, image in enumerate(clip.images)]
+        mask = list(track(model, frames, [Prompt(1, 0, mask=clip.masks[0, 0])]))[1].masks()[0]
+        found.append((mask & clip.masks[1, 0]).sum() / (mask | clip.masks[1, 0]).sum())
+    return float(np.mean(found))
+
+
+def test_steps_can_be_taken_between_other_things_in_inference_mode_too(tiny_model):
+    with torch.inference_mode():
+        expected = weights(adapt(tiny_model, [example()], QUICK))
+        steps = adapting(tiny_model, [example()], QUICK)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                adapted = end.value
+                break
+            frame = Frame(0, 0.0, scene()[0])
+            examples_of(tiny_model, [frame], [Prompt(1, 0, clicks=(Click(50, 40),))])
+    for a, b in zip(expected, weights(adapted), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_examples_are_the_masks_that_were_given_and_the_answers_to_clicks(tiny_model):
+    video = [Frame(n, n / 10, scene(n)[0]) for n in range(4)]
+    prompts = [
+        Prompt(2, 3, mask=scene(3)[1]),
+        Prompt(1, 1, clicks=(Click(56, 40),)),
+        Prompt(1, 3, clicks=(Click(68, 40),)),
+    ]
+    found = examples_of(tiny_model, video, prompts)
+    assert sorted((one.frame, one.object) for one in found) == [(1, 1), (3, 1), (3, 2)]
+    by_place = {(one.frame, one.object): one for one in found}
+    assert (by_place[3, 2].mask == scene(3)[1]).all()
+    assert by_place[1, 1].mask.shape == (96, 160) and by_place[1, 1].image is video[1].image
+
+
+def test_what_cannot_be_learned_from_is_refused_in_one_line(tiny_model):
+    image, mask = scene()
+    empty, speck = np.zeros_like(mask), np.zeros_like(mask)
+    speck[5, 5] = True
+    for examples in ([Example(image, empty)], [Example(image, speck)]):
+        with pytest.raises(DataError, match="nothing to adapt to: no mask has 16 pixels"):
+            adapt(tiny_model, examples, QUICK)
+    with pytest.raises(ConfigError, match="nothing to adapt to: no mask was given"):
+        adapt(tiny_model, [], QUICK)
+    for wrong in ({"steps": 0}, {"batch": 0}, {"frames": 1}, {"share": 1.5}, {"rate": 0.0}):
+        with pytest.raises(ConfigError, match="cannot adapt"):
+            Adaptation(**wrong)

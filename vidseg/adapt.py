@@ -1,0 +1,197 @@
+"""Adapting a model to a video: a copy of it learns how the objects look from the frames on which they are known.
+
+Each known mask is filmed as if by a moving camera, or cut out and moved, as pictures are in training; so the copy sees
+the object from many sides before it meets the rest of the video. The decision to know: the given model stays as it is,
+and the answer is a model like any other, which can be saved and loaded.
+Source: fine-tuning on the first mask is OSVOS (arXiv 1611.05198), pairs of frames made of it are Lucid Data Dreaming
+(arXiv 1703.09554), going only part of the way to the tuned weights is WiSE-FT (arXiv 2109.01903).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from vidseg.errors import ConfigError
+from vidseg.model import Sam2
+from vidseg.picture import prepare
+from vidseg.processor import computes_bfloat16
+from vidseg.tracker import TrackerState, advance
+from vidseg.train.clip import stack
+from vidseg.train.losses import LossConfig, means, total
+from vidseg.train.model_step import StepConfig, make_batch, precision, run_batch
+from vidseg.train.sources.examples import Example, Examples
+from vidseg.train.user import PromptConfig
+from vidseg.types import Frame, Prompt
+
+if TYPE_CHECKING:
+    from vidseg.video import Video
+
+__all__ = ["Adaptation", "Example", "Step", "adapt", "adapting", "examples_of"]
+
+_LOSSES = LossConfig(focal=2.0, gamma=0.0, alpha=-1.0)
+_PROMPTS = PromptConfig(mask=1.0, sloppy=0.0, box=0.0, click=0.0, correct=0.0)
+_WARMUP = 5  # steps
+_LARGE = 512  # pixels of input from which activations are computed twice rather than kept
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """How a model is adapted.
+
+    Attributes:
+        steps: of the optimiser; 120 take about a minute and a half on two CPU cores.
+        rate: the highest learning rate of AdamW; it falls along a cosine.
+        batch, frames: clips a step, and frames a clip.
+        share: of the way from the given weights to the learned ones that the answer goes, 0..1.
+        seed: of the clips.
+    """
+
+    steps: int = 120
+    rate: float = 3e-4
+    batch: int = 2
+    frames: int = 3
+    share: float = 0.75
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1 or self.frames < 2:
+            raise ConfigError(
+                f"cannot adapt in {self.steps} steps of {self.batch} clips of {self.frames} frames; expected at least "
+                "1, 1 and 2"
+            )
+        if not (self.rate > 0 and 0 < self.share <= 1):
+            raise ConfigError(
+                f"cannot adapt at the rate {self.rate} with a share of {self.share}; expected a rate above 0 and a "
+                "share above 0, at most 1"
+            )
+
+
+class Step(NamedTuple):
+    """`number` of `steps` are done; `overlap` is the mean J, 0..1, of the clips of the last one."""
+
+    number: int
+    steps: int
+    overlap: float
+
+
+def adapt(
+    model: Sam2,
+    examples: Sequence[Example],
+    settings: Adaptation = Adaptation(),
+    *,
+    progress: Callable[[Step], object] | None = None,
+) -> Sam2:
+    """Return a model that has learned how the objects of `examples` look.
+
+    Args:
+        model: from `load_model`; left as it is.
+        examples: frames with known masks, of one object or several; see `examples_of`.
+        settings: how long, and how fast.
+        progress: called after every step.
+
+    Raises:
+        DataError: no example shows an object large enough to be seen.
+    """
+    steps = adapting(model, examples, settings)
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as end:
+            return end.value
+        if progress is not None:
+            progress(done)
+
+
+def adapting(
+    model: Sam2, examples: Sequence[Example], settings: Adaptation = Adaptation()
+) -> Generator[Step, None, Sam2]:
+    """`adapt` step by step, for callers with other things to do in between; the adapted model is the value returned."""
+    size = _clip_size(model, examples)
+    source = Examples(examples, short_side=min(size))
+    with torch.inference_mode(False):
+        learner = copy.deepcopy(model).float().requires_grad_(True).train()
+        learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimiser = torch.optim.AdamW(learner.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
+    for number in range(settings.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = _rate(settings, number)
+        yield Step(number + 1, settings.steps, _step(learner, optimiser, source, settings, number, size))
+    return _between(model, learner, settings.share)
+
+
+def examples_of(model: Sam2, video: Video | Sequence[Frame], prompts: Iterable[Prompt]) -> list[Example]:
+    """Return the prompted frames as examples: masks that were given, and the model's answers to clicks and boxes.
+
+    Raises:
+        PromptError: a prompt that does not fit its frame.
+    """
+    found = []
+    for index, group in groupby(sorted(prompts, key=lambda p: p.frame), key=lambda p: p.frame):
+        frame, here = video[index], list(group)
+        with torch.inference_mode():
+            features = model.encode_image(prepare(model, frame.image))
+        _, result = advance(model, TrackerState(), frame, here, features=features, primed=True)
+        masks = dict(zip(result.ids, result.masks(), strict=True))
+        given = {prompt.object: prompt.mask for prompt in here}
+        for id in result.ids:
+            mask = given[id]
+            found.append(Example(frame.image, masks[id] if mask is None else mask, id, index))
+    return found
+
+
+def _clip_size(model: Sam2, examples: Sequence[Example]) -> tuple[int, int]:
+    """(h, w) of the clips: what the model sees of the first example, the sides of a square model apart."""
+    if not examples:
+        raise ConfigError("there is nothing to adapt to: no mask was given; give at least one click, box or mask")
+    height, width = examples[0].image.shape[:2]
+    h, w = model.config.input_size((height, width))
+    return h, w
+
+
+def _rate(settings: Adaptation, number: int) -> float:
+    fall = 0.5 * (1 + math.cos(math.pi * number / settings.steps)) + 0.05
+    return settings.rate * min(1.0, (number + 1) / _WARMUP) * fall
+
+
+def _step(
+    learner: Sam2,
+    optimiser: torch.optim.Optimizer,
+    source: Examples,
+    settings: Adaptation,
+    number: int,
+    size: tuple[int, int],
+) -> float:
+    """Learn from one batch of clips; return its mean J."""
+    draws = (np.random.default_rng([settings.seed, number, place]) for place in range(settings.batch))
+    clips = [source.clip(rng, frames=settings.frames, size=size, objects=1) for rng in draws]
+    device = learner.device
+    native = device.type == "cuda" or (device.type == "cpu" and computes_bfloat16())
+    config = StepConfig(checkpointing=learner.config.image_size > _LARGE)
+    with torch.inference_mode(False), torch.enable_grad():
+        batch = make_batch(stack(clips), _PROMPTS, seed=settings.seed, number=number, device=device)
+        optimiser.zero_grad(set_to_none=True)
+        with precision(device, torch.bfloat16 if native else None):
+            sums, _ = run_batch(learner, batch, _LOSSES, _PROMPTS, config)
+        parts = means(sums)
+        total(parts, _LOSSES).backward()
+        norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        if torch.isfinite(norm):
+            optimiser.step()
+    return float(parts["overlap"].detach())
+
+
+def _between(model: Sam2, learner: Sam2, share: float) -> Sam2:
+    """A copy of `model` with weights `share` of the way to those of `learner`."""
+    with torch.inference_mode(False), torch.no_grad():
+        answer = copy.deepcopy(model)
+        for mine, learned in zip(answer.parameters(), learner.parameters(), strict=True):
+            mine.copy_(torch.lerp(mine.float(), learned, share))
+    return answer.eval().requires_grad_(False)
