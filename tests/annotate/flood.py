@@ -1,12 +1,13 @@
 """A `Segmenter` without a network, for tests: objects are connected regions of one colour.
 
 Deterministic and fast, and it has what makes a real model interesting to the annotator: candidates of different size,
-memories, drift it can be corrected of (it follows the colour that it remembers), and disappearance.
+memories, drift it can be corrected of (it follows the colour that it remembers), and disappearance. Having learned, it
+is surer of what it follows, the more the more it was shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +15,7 @@ import numpy as np
 
 from vidseg.annotate.segmenter import Answer, Followed
 from vidseg.automatic import Grid, Proposal, grid
+from vidseg.train.sources import Example
 from vidseg.types import Box, Click, Frame
 
 NEAR = 40  # colour distance (L1) within which pixels belong together
@@ -41,8 +43,9 @@ class Flood:
 
     name = "flood"
 
-    def __init__(self) -> None:
+    def __init__(self, learned: int = 0) -> None:
         self.encoded = 0
+        self.learned = learned
 
     def encode(self, frame: Frame) -> Frame:
         self.encoded += 1
@@ -107,7 +110,22 @@ class Flood:
         if best is None:
             return track, Followed(empty, 0.05, 0.5)
         mask = labels == best
-        return Trail(track.mean, _centre(mask)), Followed(mask, 0.98, 0.9)
+        return Trail(track.mean, _centre(mask)), Followed(mask, 0.98, 0.9 + self.learned / 1000)
+
+    def learning(self, examples: Sequence[Example], *, steps: int) -> Generator[int, None, Flood]:
+        for one in examples:
+            assert one.mask.any() and one.image.shape[:2] == one.mask.shape
+        yield from range(1, steps + 1)
+        return Flood(len(examples))
+
+    def weights(self) -> bytes:
+        return str(self.learned).encode()
+
+    def with_weights(self, weights: bytes) -> Flood:
+        return Flood(int(weights))
+
+    def as_loaded(self) -> Flood:
+        return Flood()
 
     def propose(self, encoded: Frame, options: Grid) -> Iterator[list[Proposal]]:
         image = encoded.image.astype(int)

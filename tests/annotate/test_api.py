@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from vidseg.annotate import Refused, api
 from vidseg.annotate.asking import ASKING
 from vidseg.annotate.gestures import GESTURES
+from vidseg.annotate.learning import LEARNING
 from vidseg.annotate.project import DEFAULTS
 from vidseg.annotate.proposing import PROPOSING
 
@@ -134,7 +135,7 @@ def test_anything_in_any_field_is_either_taken_or_refused(name: str, data: st.Da
 
 
 def test_every_gesture_has_checked_fields_that_its_function_takes() -> None:
-    known = {**ASKING, **GESTURES, **PROPOSING}
+    known = {**ASKING, **GESTURES, **LEARNING, **PROPOSING}
     assert set(known) == set(api.FIELDS)
     for name, function in known.items():
         taken = inspect.signature(function).parameters

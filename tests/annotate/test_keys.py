@@ -279,6 +279,9 @@ def propagate(view: View, session: Session, press: Press) -> None:
     press("O", reads(view, "#range", "range 12–15"))
     press("U", reads(view, "#range", ""))
 
+    press("Shift+L", reads(view, "#learned", "from 4 masks"))
+    session.do("model.forget")
+
     with held(view, session):
         press("Q", there(view, ".job.paused"))
     press("Q", done(session, clicked | set(range(12, FRAMES))))

@@ -270,6 +270,30 @@ def test_vidseg_project_propagate_brings_masks_up_to_date(
     assert "propagation failed: " in (error := capsys.readouterr().err) and "is not there any more" in error
 
 
+def test_vidseg_project_learn_adapts_the_model_and_propagates_with_it(
+    tmp_path: Path, network: Sam2, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidseg.weights import save_model
+
+    monkeypatch.chdir(tmp_path)
+    save_model(network, "tiny.safetensors")
+    with open_session("p.vidseg", videos=[shapes.write(tmp_path / "clip", frames=5)]) as session:
+        session.do("object.add", video=1)
+        command = ["project", "learn", "p.vidseg", "--model", "tiny.safetensors"]
+    assert cli.main([*command, "--steps", "2"]) == 1
+    assert "nothing to learn from" in capsys.readouterr().err
+    with open_session("p.vidseg") as session:
+        session.do("prompt.polygon", video=1, object=1, frame=3, mode="add", points=[[5, 5], [30, 5], [30, 30]])
+    assert cli.main([*command, "--steps", "0"]) == 1
+    assert "steps is not a whole number from 1 to 2000" in capsys.readouterr().err
+    assert cli.main([*command, "--steps", "2"]) == 0
+    assert capsys.readouterr().out == "p.vidseg: masks are up to date\n"
+    with Project.open("p.vidseg", readonly=True) as project:
+        assert project.learned().masks == 1 and len(project.learned().weights or b"") > 10_000
+        lane = project.lane(1, 1)
+        assert lane.where(~lane.stale(project.anchors(1, 1))) == list(range(5))
+
+
 def test_a_frame_encoded_ahead_is_the_frame(segmenter: ModelSegmenter) -> None:
     image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     taken = segmenter.encode_ahead(lambda: Frame(3, 0.3, image))()

@@ -173,6 +173,24 @@ def test_proposals_become_objects_with_one_key(view: View, session: Session) -> 
     assert found == {mask.sum() for mask in shapes.truth(0).values()}
 
 
+def test_the_model_learns_at_the_push_of_a_button_and_forgets_at_another(view: View, session: Session) -> None:
+    page = view.page
+    assert page.locator("#forget").is_disabled()
+    page.locator("#learn").click()
+    page.get_by_text("nothing to learn from").wait_for()
+    view.click(*DISC)
+    view.until(lambda: same(view, 1, 0), "the mask of the click is on the screen")
+    page.keyboard.press("f")
+    view.until(lambda: len(masks(session, 1)) == FRAMES, "it is propagated to the end")
+    page.locator("#learn").click()
+    view.until(lambda: page.locator("#learned").inner_text() == "from 1 mask", "it has learned from the click")
+    view.go(5)
+    view.until(lambda: "out of date" in page.locator("#readout").inner_text(), "the others are out of date")
+    page.locator("#forget").click()
+    view.until(lambda: page.locator("#learned").inner_text() == "", "it has forgotten")
+    assert session.snapshot()["model"]["learned"] == 0
+
+
 def test_the_page_comes_back_when_the_server_does(engine: Any, session: Session) -> None:
     session.prepare()
     first = Serving(session)

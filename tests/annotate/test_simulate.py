@@ -12,6 +12,7 @@ from flood import Flood
 
 from vidseg import cli
 from vidseg.annotate import Session
+from vidseg.annotate.segmenter import Followed
 from vidseg.annotate.simulate import User, annotate, compare, every, largest_error, proposed
 from vidseg.cli import project
 from vidseg.masks import palette
@@ -41,6 +42,30 @@ def test_a_change_that_the_model_does_not_follow_is_corrected_where_the_user_loo
     for effort in efforts:
         assert effort.reached and effort.curve[-1][1] >= 0.8 > effort.curve[0][1]
         assert effort.actions == effort.clicks + len(effort.curve) - 1 > 1  # each click, and each frame gone to
+
+
+def test_a_user_who_lets_the_model_learn_pays_an_action_for_it_each_time(tmp_path: Path) -> None:
+    class Pupil(Flood):
+        """Follows nothing until it has learned from four masks."""
+
+        def __init__(self, learned: int = 0) -> None:
+            super().__init__(learned)
+
+        def learning(self, examples, *, steps):
+            yield from range(1, steps + 1)
+            return Pupil(len(examples))
+
+        def follow(self, tracks, encoded):
+            found = super().follow(tracks, encoded)
+            if self.learned >= 4:
+                return found
+            return [(trail, Followed(one.mask & False, one.score, one.iou)) for trail, one in found]
+
+    truth = [shapes.truth(n)[1] for n in range(24)]
+    (effort,) = compare(shapes.write(tmp_path / "clip"), truth, Pupil, steps=(), user=User(learn=3))
+    # Clicks on four frames, going to three of them, and learning after the first, the second and the fourth.
+    assert (effort.reached, effort.clicks, effort.actions) == (True, 4, 10)
+    assert [actions for actions, _ in effort.curve] == [1, 2, 4, 5, 7, 9, 10]
 
 
 def test_every_kth_frame_becomes_finer(session: Session) -> None:

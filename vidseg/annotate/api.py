@@ -324,6 +324,9 @@ FIELDS: dict[str, dict[str, tuple[Check, bool]]] = {
     "proposals.accept": {**_STILL, "keys": (_KEYS, True), "class": (_CLASS, False)},
     "proposals.dismiss": {**_STILL, "keys": (_KEYS, True)},
     "automatic.start": {**_STILL, **_GRID, "class": (_CLASS, False)},
+    "model.learn": {"steps": (whole(1, 2000), False)},
+    "model.stop": {},
+    "model.forget": {},
     "settings.set": {"settings": (settings, True)},
     "ping": {},
 }

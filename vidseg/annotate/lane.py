@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .rows import Anchors, ranges
+from .rows import PROMPTS, Anchors, ranges
 
 COLUMNS = (
     "frame", "area", "x1", "y1", "x2", "y2", "pieces", "score", "iou", "agreement", "origin", "revision", "seen",
@@ -62,10 +62,11 @@ class Lane:
         if not known.frames:
             return self.propagated.copy()
         anchors = np.array(known.frames)
-        revisions = np.array([known.revisions[frame] for frame in known.frames])
+        revisions = np.array([known.revisions[frame] for frame in known.frames], np.int64)
         newest = np.array([known.newest[frame] for frame in known.frames])
         at = np.searchsorted(anchors, self.origin).clip(max=len(anchors) - 1)
-        changed = (anchors[at] != self.origin) | (revisions[at] != self.revision)
+        counts = np.where(self.accepted, PROMPTS, -1)
+        changed = (anchors[at] != self.origin) | ((revisions[at] ^ self.revision) & counts != 0)
         reach = np.abs(self.origin - self.frame)
         right = np.searchsorted(anchors, self.frame)
         for place, exists in ((right - 1, right > 0), (right, right < len(anchors))):

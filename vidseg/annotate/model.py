@@ -6,7 +6,8 @@ direction of travel; `follow` puts all tracks into one state, so that objects ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,10 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from .. import automatic
+from ..adapt import Adaptation, adapting
 from ..encode_ahead import lanes, pays
+from ..errors import WeightsError
 from ..image import EncodedImage
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2, fed_back
@@ -25,6 +30,7 @@ from ..picture import full_size, prepare, prompt_tensors
 from ..second_look import Closer, View, Window, answer, best_of, look, look_again, window_at
 from ..state import ObjectTrack, TrackerState
 from ..tracker import Setting, advance, limits_of
+from ..train.sources.examples import Example
 from ..types import Box, Click, Frame, Prompt
 from .paint import local_change
 from .segmenter import Answer, Followed
@@ -81,10 +87,14 @@ class _Answered:
 
 
 class ModelSegmenter:
-    """See `annotate.segmenter.Segmenter`; `model` is from `load_model`."""
+    """See `annotate.segmenter.Segmenter`; `model` is from `load_model`.
 
-    def __init__(self, model: Sam2, *, name: str = "") -> None:
+    `loaded` is the model before it learned, where `model` has.
+    """
+
+    def __init__(self, model: Sam2, *, name: str = "", loaded: Sam2 | None = None) -> None:
         self._model = model
+        self._loaded = loaded or model
         self._limits = limits_of(model)
         self._threads = torch.get_num_threads()
         self._lanes = lanes(model)
@@ -286,6 +296,35 @@ class ModelSegmenter:
             (replace(track, bank=banks[n]), Followed(masks[places[n]], scores[places[n]], ious[places[n]]))
             for n, track in enumerate(tracks, 1)
         ]
+
+    def learning(self, examples: Sequence[Example], *, steps: int) -> Generator[int, None, ModelSegmenter]:
+        """Adapt a copy of the model as it was loaded; see `vidseg.adapt`."""
+        work = adapting(self._loaded, examples, Adaptation(steps=steps))
+        while True:
+            try:
+                done = next(work)
+            except StopIteration as end:
+                return ModelSegmenter(end.value, name=self.name, loaded=self._loaded)
+            yield done.number
+
+    def weights(self) -> bytes:
+        """The model's weights as a safetensors file."""
+        return save({key: value.contiguous() for key, value in self._model.state_dict().items()})
+
+    def with_weights(self, weights: bytes) -> ModelSegmenter:
+        """The same model with what it had learned."""
+        model = copy.deepcopy(self._loaded)
+        try:
+            model.load_state_dict(load(weights))
+        except (RuntimeError, SafetensorError) as error:
+            raise WeightsError(
+                f"what was learned does not fit {self.name} ({str(error).splitlines()[0]}); learn again"
+            ) from None
+        return ModelSegmenter(model, name=self.name, loaded=self._loaded)
+
+    def as_loaded(self) -> ModelSegmenter:
+        """The same model before it learned anything."""
+        return ModelSegmenter(self._loaded, name=self.name)
 
     def propose(self, encoded: EncodedFrame, options: automatic.Grid) -> Iterator[list[automatic.Proposal]]:
         """Yield masks of everything on a frame, some at a time."""

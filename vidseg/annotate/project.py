@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -44,6 +45,15 @@ DEFAULTS: dict[str, Any] = {
 """Settings and their values in a new project."""
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a model has learned: its name, from how many masks, and the weights, None for nothing."""
+
+    model: str = ""
+    masks: int = 0
+    weights: bytes | None = None
+
+
 class Project:
     """An annotation project on disk; a context manager.
 
@@ -63,6 +73,7 @@ class Project:
             if self._lock is not None:
                 self._lock.release()
             raise
+        self._learns = self._rows("PRAGMA user_version")[0][0] >= 2  # an older file that is only read stays as it is
         self._videos: dict[int, VideoInfo] = {}
         self._marks: dict[Path, tuple[Any, str]] = {}
 
@@ -262,12 +273,32 @@ class Project:
     def anchors(self, video: int, object: int) -> Anchors:
         """The prompted frames of an object."""
         rows = self._rows("SELECT frame, id FROM prompt WHERE video = ? AND object = ?", video, object)
-        return anchors((row[0], row[1]) for row in rows)
+        return anchors(((row[0], row[1]) for row in rows), self.learned_number())
 
     def share_reviewed(self, video: int) -> float:
         """Accepted and rejected masks, as a share of all, 0..1."""
         row = self._rows("SELECT count(*), sum(state != 'unreviewed') FROM mask WHERE video = ?", video)[0]
         return (row[1] or 0) / row[0] if row[0] else 0.0
+
+    # What the model has learned
+
+    def learned_number(self) -> int:
+        """How often the model has learned or forgotten; 0 for never."""
+        rows = self._rows("SELECT number FROM learned") if self._learns else []
+        return int(rows[0][0]) if rows else 0
+
+    def learned(self) -> Learned:
+        """What the model has learned last; without weights if it has not, or has forgotten it."""
+        rows = self._rows("SELECT model, masks, weights FROM learned") if self._learns else []
+        return Learned(*rows[0]) if rows else Learned()
+
+    def set_learned(self, model: str, weights: bytes | None, *, masks: int) -> None:
+        """Keep what the model of that name has learned from so many masks, in place of anything it learned before."""
+        with self.store.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO learned VALUES (1, ?, ?, ?, ?)",
+                (self.learned_number() + 1, model, masks, weights),
+            )
 
     # Settings and jobs
 

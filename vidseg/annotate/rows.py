@@ -23,6 +23,9 @@ SOURCES = ("prompted", "propagated", "edited", "imported")
 STATES = ("unreviewed", "accepted", "rejected")
 KINDS = ("click", "box", "brush", "polygon", "mask")
 
+PROMPTS = 0xFFFFFFFF
+"""The bits of a revision that change with the prompts; those above change when the model learns or forgets."""
+
 # Okabe and Ito's colours, told apart by the colour-blind; dark ones last.
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2", "#999999")
 
@@ -207,7 +210,8 @@ def add_up(prompts: Iterable[PromptInfo]) -> Said:
 class Anchors:
     """The prompted frames of one object and what stands on them, reduced to numbers.
 
-    `frames` ascending; `revisions` maps each to a checksum of its prompts, `newest` to its highest prompt id.
+    `frames` ascending; `revisions` maps each to a checksum of its prompts (the bits of `PROMPTS`) and, above it, how
+    often the model has learned; `newest` maps it to its highest prompt id.
     """
 
     frames: tuple[int, ...] = ()
@@ -233,27 +237,34 @@ class Anchors:
         return min(self.frames, key=lambda other: (abs(other - frame), other), default=None)
 
 
-def anchors(rows: Iterable[tuple[int, int]]) -> Anchors:
-    """Return the anchors of one object from the (frame, prompt id) of all its prompts."""
+def anchors(rows: Iterable[tuple[int, int]], learned: int = 0) -> Anchors:
+    """Return the anchors of one object from the (frame, prompt id) of all its prompts.
+
+    `learned` grows when the model learns or forgets: what was propagated before is then out of date.
+    """
     ids: dict[int, list[int]] = {}
     for frame, number in rows:
         ids.setdefault(frame, []).append(number)
     return Anchors(
         frames=tuple(sorted(ids)),
-        revisions={frame: zlib.crc32(json.dumps(sorted(numbers)).encode()) for frame, numbers in ids.items()},
+        revisions={
+            frame: zlib.crc32(json.dumps(sorted(numbers)).encode()) + (learned << 32) for frame, numbers in ids.items()
+        },
         newest={frame: max(numbers) for frame, numbers in ids.items()},
     )
 
 
 def is_stale(mask: MaskInfo, known: Anchors) -> bool:
-    """Whether a prompt that the mask depends on has changed since it was made.
+    """Whether a prompt that the mask depends on, or the model, has changed since it was made.
 
     A propagated mask depends on the prompts of its origin, and on those of any nearer frame, unless another prompted
-    frame lies between. What a person or an import put there is never stale.
+    frame lies between. What a person or an import put there is never stale, and what a person accepted is not because
+    of the model.
     """
     if mask.source != "propagated" or mask.frame in known.revisions:
         return False
-    if known.revisions.get(mask.origin) != mask.revision:
+    counts = PROMPTS if mask.state == "accepted" else -1
+    if mask.origin not in known.revisions or (known.revisions[mask.origin] ^ mask.revision) & counts:
         return True
     reach = abs(mask.origin - mask.frame)
     near = (frame for frame in known.around(mask.frame) if frame is not None and frame != mask.origin)

@@ -62,7 +62,14 @@ CREATE TABLE job (
 INSERT INTO meta VALUES ('revision', '0');
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+_VERSION_2 = """
+CREATE TABLE learned (
+  id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL, model TEXT NOT NULL, masks INTEGER NOT NULL,
+  weights BLOB
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 """Script n takes a file from version n to n + 1."""
 
 

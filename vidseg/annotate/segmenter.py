@@ -1,4 +1,4 @@
-"""What the annotator asks of a model, as a protocol of seven verbs; any model that can do them will do.
+"""What the annotator asks of a model, as a protocol of eleven verbs; any model that can do them will do.
 
 Here: the protocol and its values. The implementation on vidseg's own models is in `model.py`; tests use one that needs
 no model at all. Everything is plain arrays or opaque values that are never changed, so that the session can keep, drop
@@ -7,13 +7,14 @@ and share them freely.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..automatic import Grid, Proposal
+from ..train.sources.examples import Example
 from ..types import Box, Click, Frame
 
 Encoded = Any
@@ -89,3 +90,18 @@ class Segmenter(Protocol):
 
     def propose(self, encoded: Encoded, options: Grid) -> Iterator[Sequence[Proposal]]:
         """Yield masks of everything on a frame, some at a time; the same thing may come several times."""
+
+    def learning(self, examples: Sequence[Example], *, steps: int) -> Generator[int, None, Segmenter]:
+        """Learn how the objects of `examples` look, beginning with the model as it was loaded.
+
+        Yields the number of steps done after each; returns a segmenter that has learned. This one stays as it is.
+        """
+
+    def weights(self) -> bytes:
+        """What it has learned, for `with_weights` another day."""
+
+    def with_weights(self, weights: bytes) -> Segmenter:
+        """The same model with what it had learned. Raises WeightsError if that does not fit."""
+
+    def as_loaded(self) -> Segmenter:
+        """The same model before it learned anything."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from .rows import MaskInfo
 from .segmenter import Encoded, Memory, Segmenter
 from .store import Touched
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from .learning import Learning
 
 _ENCODED, _MEMORIES = 8, 64
 _PAUSE = 0.6  # seconds after the last correction before its consequences are computed
@@ -60,7 +63,8 @@ class Session:
         self.newest_hover = 0
         self._load = load
         self._segmenter: Segmenter | None = None
-        self.model: dict[str, Any] = {"name": "", "state": "loading" if load else "failed", "message": ""}
+        self.model: dict[str, Any] = {"name": "", "state": "loading" if load else "failed", "message": "", "learned": 0}
+        self.learning: Learning | None = None
         if load is None:
             self.model["message"] = "no model was loaded; only drawing, reviewing and exporting work"
         self._listeners: list[Listener] = []
@@ -102,9 +106,10 @@ class Session:
         """
         from .asking import ASKING
         from .gestures import GESTURES
+        from .learning import LEARNING
         from .proposing import PROPOSING
 
-        known = {**ASKING, **GESTURES, **PROPOSING}
+        known = {**ASKING, **GESTURES, **LEARNING, **PROPOSING}
         if name not in known:
             raise Refused("bad_request", f"there is no gesture {name!r}")
         return known[name](self, **fields)
@@ -158,7 +163,7 @@ class Session:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that a freshly loaded page needs, except pictures, masks and timelines."""
-        return view.snapshot(self.project, model=dict(self.model), jobs=[job.to_json() for job in self.jobs()])
+        return view.snapshot(self.project, model=self.model_json(), jobs=[job.to_json() for job in self.jobs()])
 
     # The model, on the worker's thread
 
@@ -168,17 +173,45 @@ class Session:
         if self._segmenter is None:
             if self._load is None:
                 raise Refused("unavailable", self.model["message"])
+            learned = self.project.learned()
             try:
-                self._segmenter = self._load()
+                segmenter = self._load()
+                if learned.weights is not None and learned.model == segmenter.name:
+                    segmenter = segmenter.with_weights(learned.weights)
+                    self.model["learned"] = learned.masks
+                self._segmenter = segmenter
             except Exception as error:  # torch has many ways to say that a model does not fit
                 self._load = None
                 message = " ".join(str(error).split()) or type(error).__name__
-                self.model = {"name": "", "state": "failed", "message": message}
-                self.tell([{"event": "model", "model": dict(self.model)}])
+                self.model |= {"name": "", "state": "failed", "message": message}
+                self.tell_model()
                 raise Refused("unavailable", message) from error
-            self.model = {"name": self._segmenter.name, "state": "ready", "message": ""}
-            self.tell([{"event": "model", "model": dict(self.model)}])
+            self.model |= {"name": self._segmenter.name, "state": "ready", "message": ""}
+            self.tell_model()
         return self._segmenter
+
+    def exchange(self, segmenter: Segmenter, *, masks: int) -> None:
+        """Go on with another model, which has learned from so many masks: what the one before saw and remembered is
+        dropped, and what it propagated is out of date.
+        """
+        self.look_no_further()
+        self._segmenter = segmenter
+        self._encoded, self._memories = Recent(_ENCODED), Recent(_MEMORIES)
+        self.model["learned"] = masks
+        places = [(video.id, one.id) for video in self.project.videos() for one in self.project.objects(video.id)]
+        with self.project.store.lock:
+            for job in self._jobs:
+                job.replan = True
+        self.tell(events.stale_event(self.project, *place) for place in places)
+        self.repropagate(places)
+
+    def model_json(self) -> dict[str, Any]:
+        """The model as the page knows it."""
+        return {**self.model, "learning": None if self.learning is None else self.learning.to_json()}
+
+    def tell_model(self) -> None:
+        """Tell how the model is."""
+        self.tell([{"event": "model", "model": self.model_json()}])
 
     def prepare(self) -> None:
         """Begin to load the model now, in the background."""
@@ -280,12 +313,12 @@ class Session:
         self._review_due.add(job.video)
 
     def wait(self, seconds: float = 3600.0) -> None:
-        """Return when all jobs that are not paused are finished; for scripts and tests.
+        """Return when all jobs that are not paused are finished, and learning is; for scripts and tests.
 
         Raises ProjectError if that takes longer than `seconds`.
         """
         end = time.monotonic() + seconds
-        while self._due or any(job.state in ("queued", "running") for job in self.jobs()):
+        while self.learning or self._due or any(job.state in ("queued", "running") for job in self.jobs()):
             if time.monotonic() > end:
                 raise Refused("busy", f"propagation did not finish within {seconds:g} seconds")
             time.sleep(0.01)
@@ -322,6 +355,11 @@ class Session:
     def _work(self) -> bool:
         self._start_due()
         self._tell_due()
+        if self.learning is not None:
+            from .learning import go_on
+
+            go_on(self, self.learning)
+            return True
         with self.project.store.lock:
             running = [job for job in self._jobs if job.state in ("running", "queued")]
             if not running or (self._load is None and self._segmenter is None):

@@ -32,7 +32,8 @@ Truth = Sequence[np.ndarray]
 class Effort:
     """What an annotation took until the mean J was `reached`, or given up.
 
-    `actions` are the `clicks` and the frames gone to; `curve` holds (actions, mean J) after each frame.
+    `actions` are the `clicks`, the frames gone to and the times the model was told to learn; `curve` holds (actions,
+    mean J) after each frame.
     """
 
     video: str
@@ -47,13 +48,15 @@ class Effort:
 class User:
     """Who annotates: until the mean J is `target` or `most` actions are done; on a frame until its J is `good`.
 
-    `patience` is the number of clicks after which a frame is left as it is.
+    `patience` is the number of clicks after which a frame is left as it is. After the 1st, 2nd, 4th, 8th ... frame that
+    he looked at, he lets the model learn so many steps as `learn` says, if any: one action each time.
     """
 
     target: float = 0.85
     most: int = 60
     good: float = 0.9
     patience: int = 3
+    learn: int = 0
 
 
 def largest_error(mask: np.ndarray, truth: np.ndarray) -> tuple[float, float, bool] | None:
@@ -111,14 +114,20 @@ def annotate(
     session.project.set_settings({"repropagate": "off", "agreement": False})
     session.do("object.add", video=1)
     clicks = _correct(session, truth, next(n for n, mask in enumerate(truth) if mask.any()), user)
-    actions, frames = clicks, choose(session)
+    actions, looked, learned, frames = clicks, 1, 0, choose(session)
     curve = [(actions, _propagate(session, truth))]
     while curve[-1][1] < user.target and actions < user.most:
+        if user.learn and learned < looked and looked & (looked - 1) == 0:
+            session.do("model.learn", steps=user.learn)
+            session.wait(float("inf"))
+            learned, actions = looked, actions + 1
+            curve.append((actions, _propagate(session, truth)))
+            continue
         frame = next(frames, None)
         if frame is None:
             break
         made = _correct(session, truth, frame, user)
-        clicks, actions = clicks + made, actions + made + 1
+        clicks, actions, looked = clicks + made, actions + made + 1, looked + 1
         curve.append((actions, _propagate(session, truth) if made else curve[-1][1]))
     reached = curve[-1][1] >= user.target
     return Effort(session.project.video(1).name, name, actions, clicks, reached, tuple(curve))

@@ -3,6 +3,7 @@
 vidseg project info dance.vidseg          what is in it
 vidseg project check dance.vidseg         look for damage
 vidseg project propagate dance.vidseg     bring all masks up to date with the prompts
+vidseg project learn dance.vidseg         let the model learn from the prompted and accepted masks, then do the same
 vidseg project export dance.vidseg --format coco --out masks/
 vidseg project relink dance.vidseg 1 moved/dance.mp4
 vidseg project simulate frames/ truth/    count the actions that a simulated user needs
@@ -21,6 +22,9 @@ from typing import TYPE_CHECKING, Any
 from vidseg.cli.options import add_model_arguments, load
 from vidseg.errors import DataError, ProjectError
 
+STEPS = 120
+"""Steps of `learn` without `--steps`."""
+
 if TYPE_CHECKING:
     from vidseg.annotate import Project
     from vidseg.annotate.segmenter import Segmenter
@@ -36,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("info", "print what is in a project"),
         ("check", "look for damage; exit code 1 if there is any"),
         ("propagate", "bring all masks up to date with the prompts"),
+        ("learn", "let the model learn from the masks that were prompted, drawn or accepted; then propagate"),
         ("export", "write masks, as `vidseg export` does"),
         ("relink", "point a video of the project at the file's new place"),
     ):
@@ -44,9 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_simulate(verbs)
     made["info"].add_argument("--json", action="store_true", help="print JSON")
     add_export_arguments(made["export"])
-    made["propagate"].add_argument("--video", type=int, action="append", metavar="ID", help="only this video")
-    made["propagate"].add_argument("--overwrite", action="store_true", help="replace accepted masks, too")
-    add_model_arguments(made["propagate"])
+    for name in ("propagate", "learn"):
+        made[name].add_argument("--video", type=int, action="append", metavar="ID", help="propagate only this video")
+        made[name].add_argument("--overwrite", action="store_true", help="replace accepted masks, too")
+        add_model_arguments(made[name])
+    made["learn"].add_argument(
+        "--steps", type=int, default=STEPS, metavar="N", help=f"steps of the optimiser (default: {STEPS})"
+    )
     made["relink"].add_argument("video", type=int, metavar="ID", help="the video, see `vidseg project info`")
     made["relink"].add_argument("path", type=Path, metavar="PATH", help="where it is now")
     made["relink"].add_argument(
@@ -73,6 +82,13 @@ def _add_simulate(verbs: Any) -> None:
         metavar="K",
         help="compare with every K-th frame (default: 5 10)",
     )
+    simulate.add_argument(
+        "--learn",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="after the 1st, 2nd, 4th, 8th ... frame looked at, let the model learn so long (default: never)",
+    )
     add_model_arguments(simulate)
 
 
@@ -87,7 +103,7 @@ def _simulate(args: argparse.Namespace) -> int:
         truth = [palette.read_index(path) > 0 for path in sorted(masks.glob("*.png"))]
         if not truth:
             raise DataError(f"{masks} holds no PNG files; expected one index mask a frame")
-        user = User(target=args.target, most=args.most)
+        user = User(target=args.target, most=args.most, learn=args.learn)
         for effort in compare(video, truth, lambda: segmenter, steps=args.every, user=user):
             print(json.dumps(dataclasses.asdict(effort)), flush=True)
             efforts.append(effort)
@@ -107,11 +123,9 @@ def run(args: argparse.Namespace) -> int:
         return _simulate(args)
     from vidseg.annotate import Project
 
-    writes = args.project_verb in ("propagate", "relink")
-    with Project.open(args.project, readonly=not writes) as project:
-        return {"info": _info, "check": _check, "propagate": _propagate, "relink": _relink}[args.project_verb](
-            project, args
-        )
+    verbs = {"info": _info, "check": _check, "propagate": _propagate, "learn": _propagate, "relink": _relink}
+    with Project.open(args.project, readonly=args.project_verb in ("info", "check")) as project:
+        return verbs[args.project_verb](project, args)
 
 
 def _info(project: Project, args: argparse.Namespace) -> int:
@@ -169,18 +183,22 @@ def _relink(project: Project, args: argparse.Namespace) -> int:
 
 def _propagate(project: Project, args: argparse.Namespace) -> int:
     from vidseg.annotate import Session
+    from vidseg.annotate.api import check
 
     failed: list[str] = []
     with Session(project, partial(_segmenter, args)) as session:
         session.worker.call(lambda: session.segmenter)  # a model that cannot be loaded should say so first
         session.listen(partial(_progress, failed=failed, quiet=not sys.stderr.isatty()))
+        if args.project_verb == "learn":
+            session.do("model.learn", **check("model.learn", {"steps": args.steps}))
+            session.wait(float("inf"))
         for video in args.video or [video.id for video in project.videos()]:
             if any(project.anchors(video, known.id).frames for known in project.objects(video) if not known.locked):
                 span = {"direction": "both", "frame": 0, "reach": "all"}
                 session.do("propagate.start", video=video, objects=None, overwrite=args.overwrite, **span)
         session.wait(float("inf"))
     if failed:
-        raise ProjectError(f"propagation failed: {failed[0]}")
+        raise ProjectError(f"{args.project_verb} failed: {failed[0]}")
     print(f"{project.path}: masks are up to date")
     return 0
 
@@ -192,6 +210,12 @@ def _segmenter(args: argparse.Namespace) -> Segmenter:
 
 
 def _progress(event: dict[str, Any], *, failed: list[str], quiet: bool) -> None:
+    if event["event"] == "notice" and event["level"] == "error":
+        failed.append(event["message"])
+    learning = event["model"]["learning"] if event["event"] == "model" else None
+    if learning is not None and not quiet:
+        end = "\n" if learning["done"] == learning["steps"] else ""
+        print(f"\r{learning['done']}/{learning['steps']} steps learned ", end=end, file=sys.stderr, flush=True)
     job = event.get("job") if event["event"] == "job" else None
     if job is None:
         return

@@ -85,6 +85,7 @@ export function commands(app) {
       one(["U"], "no marked range", () => store.setRange(null)),
       one(["Q"], "pause, resume", () => propagation.toggle()),
       one(["Shift+Q"], "cancel; what is done stays", () => propagation.cancel()),
+      one(["Shift+L"], "let the model learn from the masks you prompted, drew or accepted", () => app.learning.start()),
     ] },
     { title: "Review", commands: [
       one(["W"], "worst frame not yet reviewed", () => review.next()),

@@ -83,6 +83,7 @@ const ICONS = {
   "range-stop": "M14 4h3v16h-3M4 12h8M8 8l-4 4 4 4",
   fit: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
   sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2v3M12 19v3M2 12h3M19 12h3M5 5l2 2M17 17l2 2M5 19l2-2M17 7l2-2",
+  learn: "M2 9l10-5 10 5-10 5zM6 11v5c3.500 3 8.500 3 12 0v-5M22 9v6",
   layers: "M12 3l9 5-9 5-9-5zM3 13l9 5 9-5",
   export: "M12 15V4M8 8l4-4 4 4M4 15v5h16v-5",
   import: "M12 4v11M8 11l4 4 4-4M4 15v5h16v-5",

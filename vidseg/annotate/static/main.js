@@ -13,6 +13,7 @@ import { notice } from "./notices.js";
 import { Objects } from "./objects.js";
 import { Place } from "./place.js";
 import { Player } from "./player.js";
+import { Learning } from "./learning.js";
 import { Propagation, Review } from "./panels.js";
 import { Proposals } from "./proposals.js";
 import { Readout } from "./readout.js";
@@ -39,6 +40,7 @@ class App {
     this.timeline = new Timeline(store, this.player, this.lanes, { box: byId("timeline"), lanesCanvas: byId("lanes"), headCanvas: byId("playhead") });
     this.objects = new Objects(store, this.gestures, this.annotation, byId("objects"));
     this.propagation = new Propagation(store, this.gestures, byId("propagate"));
+    this.learning = new Learning(store, this.gestures, byId("learning"));
     this.review = new Review(store, this.gestures, this.player, byId("review"));
     this.readout = new Readout(this);
     this.place = new Place(this);
