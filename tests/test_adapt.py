@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidseg.adapt import Adaptation, Example, adapt, adapting, examples_of
+from vidseg.adapt import Adaptation, Example, adapt, adapting, as_masks, examples_of
 from vidseg.errors import ConfigError, DataError
 from vidseg.tracker import track
 from vidseg.train.sources import Examples
@@ -107,6 +107,15 @@ def test_examples_are_the_masks_that_were_given_and_the_answers_to_clicks(tiny_m
     by_place = {(one.frame, one.object): one for one in found}
     assert (by_place[3, 2].mask == scene(3)[1]).all()
     assert by_place[1, 1].mask.shape == (96, 160) and by_place[1, 1].image is video[1].image
+
+
+def test_an_adapted_model_is_prompted_with_what_it_learned():
+    image, mask = scene()
+    prompts = (Prompt(1, 0, clicks=(Click(50, 40),)), Prompt(2, 0, clicks=(Click(5, 5),)), Prompt(1, 3, mask=mask))
+    examples = [Example(image, mask), Example(image, mask & False, 2), Example(image, mask, 1, 3)]
+    first, second, third = as_masks(prompts, examples)
+    assert first.mask is mask and not first.clicks and third.mask is mask
+    assert second is prompts[1]  # nothing was found there
 
 
 def test_what_cannot_be_learned_from_is_refused_in_one_line(tiny_model):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import vidseg.run as run_module
-from vidseg.adapt import Adaptation
+from vidseg.adapt import Adaptation, as_masks, examples_of
 from vidseg.errors import ConfigError, PromptError, VideoError, VidsegError
 from vidseg.job import Job
 from vidseg.masks import palette
@@ -141,7 +141,9 @@ def test_a_job_with_an_adaptation_is_tracked_by_the_adapted_model_which_is_kept(
         run_job(tiny_model, video, job, adapting=told.append)
     assert [step.number for step in told] == [1, 2]
     adapted = load_model(tmp_path / "out" / "adapted.safetensors", device="cpu")
-    do(adapted, clip, tmp_path / "same", overlay=False)
+    with open_video(clip) as video:
+        learned = as_masks(PROMPTS, examples_of(tiny_model, video, PROMPTS))
+    do(adapted, clip, tmp_path / "same", overlay=False, prompts=learned)
     do(tiny_model, clip, tmp_path / "plain", overlay=False)
     here, same, plain = (files(tmp_path / name) for name in ("out", "same", "plain"))
     masks = [name for name in plain if name.startswith("masks")]

@@ -34,7 +34,7 @@ from vidseg.types import Frame, Prompt
 if TYPE_CHECKING:
     from vidseg.video import Video
 
-__all__ = ["Adaptation", "Example", "Step", "adapt", "adapting", "examples_of"]
+__all__ = ["Adaptation", "Example", "Step", "adapt", "adapting", "as_masks", "examples_of"]
 
 _LOSSES = LossConfig(focal=2.0, gamma=0.0, alpha=-1.0)
 _PROMPTS = PromptConfig(mask=1.0, sloppy=0.0, box=0.0, click=0.0, correct=0.0)
@@ -145,6 +145,20 @@ def examples_of(model: Sam2, video: Video | Sequence[Frame], prompts: Iterable[P
             mask = given[id]
             found.append(Example(frame.image, masks[id] if mask is None else mask, id, index))
     return found
+
+
+def as_masks(prompts: Iterable[Prompt], examples: Iterable[Example]) -> tuple[Prompt, ...]:
+    """Return prompts as the masks that `examples_of` found for them, so that an adapted model follows what it learned.
+
+    Where nothing was found the prompt stays as it is.
+    """
+    masks = {(one.frame, one.object): one.mask for one in examples if one.mask.any()}
+    return tuple(
+        Prompt(prompt.object, prompt.frame, mask=masks[place])
+        if (place := (prompt.frame, prompt.object)) in masks
+        else prompt
+        for prompt in prompts
+    )
 
 
 def _clip_size(model: Sam2, examples: Sequence[Example]) -> tuple[int, int]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 import torch
 
-from vidseg.adapt import Adaptation, Step, adapt, examples_of
+from vidseg.adapt import Adaptation, Step, adapt, as_masks, examples_of
 from vidseg.encode_ahead import Encoded, encoded, lanes
 from vidseg.errors import ConfigError, VideoError, VidsegError
 from vidseg.job import Job, Sweep, check_job, describe, plan
@@ -141,7 +141,7 @@ class _Run:
         if not self.folder.finished:
             self._check_prompted()
             if self.job.adaptation is not None:
-                self.model = self._adapted(self.job.adaptation)
+                self._adapt(self.job.adaptation)
             self._sweep_all(plan(self.job))
             self._check_reached()
         if self.job.overlay and not self.folder.overlay.is_file():
@@ -184,13 +184,15 @@ class _Run:
                 except VideoError:
                     raise self._unusable(prompt.frame) from None
 
-    def _adapted(self, adaptation: Adaptation) -> Sam2:
-        """The model adapted to the prompted frames; a resumed run goes on with the weights that it began with."""
-        path = self.folder.adapted
+    def _adapt(self, adaptation: Adaptation) -> None:
+        """Adapt the model to the prompted frames, whose masks are then the prompts; a resumed run goes on with the
+        weights that it began with.
+        """
+        path, examples = self.folder.adapted, examples_of(self.model, self.video, self.job.prompts)
         if not path.is_file():
-            examples = examples_of(self.model, self.video, self.job.prompts)
             save_model(adapt(self.model, examples, adaptation, progress=self.adapting), path)
-        return load_model(path, device=self.model.device, dtype=self.model.dtype)
+        self.model = load_model(path, device=self.model.device, dtype=self.model.dtype)
+        self.job = replace(self.job, prompts=as_masks(self.job.prompts, examples))
 
     def _sweep_all(self, sweeps: Sequence[Sweep]) -> None:
         """Do all sweeps, or what a checkpoint leaves of them."""
