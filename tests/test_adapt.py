@@ -10,6 +10,7 @@ import torch
 from vidseg.adapt import Adaptation, Example, adapt, adapting, as_masks, examples_of
 from vidseg.errors import ConfigError, DataError
 from vidseg.tracker import track
+from vidseg.train.model_step import run_batch
 from vidseg.train.sources import Examples
 from vidseg.types import Click, Frame, Prompt
 from vidseg.weights import load_model
@@ -51,6 +52,23 @@ def test_half_the_way_is_half_the_way(tiny_model):
     whole, half = (adapt(tiny_model, [example()], replace(QUICK, share=share)) for share in (1.0, 0.5))
     for a, b, c in zip(tiny_model.parameters(), half.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(b, (a + c) / 2)
+
+
+def test_clicks_and_corrections_take_part_where_they_are_asked_for(tiny_model, monkeypatch):
+    seen = []
+
+    def watched(model, batch, losses, prompts, config):
+        seen.append((tuple(len(rows) for rows in batch.kinds), batch.correction is not None))
+        return run_batch(model, batch, losses, prompts, config)
+
+    monkeypatch.setattr("vidseg.adapt.run_batch", watched)
+    adapt(tiny_model, [example()], replace(QUICK, batch=2, steps=12, clicks=0.5))
+    kinds = np.sum([kinds for kinds, _ in seen], axis=0)
+    assert kinds.sum() == 24 and 10 <= kinds[0] <= 14 and kinds[1] == 0 and kinds[3] > kinds[2] > 0
+    assert 2 <= sum(corrected for _, corrected in seen) <= 10
+    seen.clear()
+    adapt(tiny_model, [example()], QUICK)
+    assert seen == [((1, 0, 0, 0), False)] * 3
 
 
 def test_the_same_seed_gives_the_same_model_and_another_another(tiny_model, use_threads):
@@ -127,6 +145,6 @@ def test_what_cannot_be_learned_from_is_refused_in_one_line(tiny_model):
             adapt(tiny_model, examples, QUICK)
     with pytest.raises(ConfigError, match="nothing to adapt to: no mask was given"):
         adapt(tiny_model, [], QUICK)
-    for wrong in ({"steps": 0}, {"batch": 0}, {"frames": 1}, {"share": 1.5}, {"rate": 0.0}):
+    for wrong in ({"steps": 0}, {"batch": 0}, {"frames": 1}, {"share": 1.5}, {"rate": 0.0}, {"clicks": 2.0}):
         with pytest.raises(ConfigError, match="cannot adapt"):
             Adaptation(**wrong)

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Adaptation", "Example", "Step", "adapt", "adapting", "as_masks", "examples_of"]
 
 _LOSSES = LossConfig(focal=2.0, gamma=0.0, alpha=-1.0)
-_PROMPTS = PromptConfig(mask=1.0, sloppy=0.0, box=0.0, click=0.0, correct=0.0)
 _WARMUP = 5  # steps
 _LARGE = 512  # pixels of input from which activations are computed twice rather than kept
 
@@ -51,6 +50,9 @@ class Adaptation:
         rate: the highest learning rate of AdamW; it falls along a cosine.
         batch, frames: clips a step, and frames a clip.
         share: of the way from the given weights to the learned ones that the answer goes, 0..1.
+        clicks: share of the clips, 0..1, that begin with a click or a box rather than the mask, and of the batches in
+            which a frame is corrected by clicks: for work in which more clicks are to come, which are then about this
+            object.
         seed: of the clips.
     """
 
@@ -59,6 +61,7 @@ class Adaptation:
     batch: int = 2
     frames: int = 3
     share: float = 0.75
+    clicks: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,11 +70,17 @@ class Adaptation:
                 f"cannot adapt in {self.steps} steps of {self.batch} clips of {self.frames} frames; expected at least "
                 "1, 1 and 2"
             )
-        if not (self.rate > 0 and 0 < self.share <= 1):
+        if not (self.rate > 0 and 0 < self.share <= 1 and 0 <= self.clicks <= 1):
             raise ConfigError(
-                f"cannot adapt at the rate {self.rate} with a share of {self.share}; expected a rate above 0 and a "
-                "share above 0, at most 1"
+                f"cannot adapt at the rate {self.rate} with a share of {self.share} and {self.clicks} of clicks; "
+                "expected a rate above 0, a share above 0 and at most 1, and clicks from 0 to 1"
             )
+
+    @property
+    def prompts(self) -> PromptConfig:
+        """The mixture of prompts."""
+        box, click, correct = 0.3 * self.clicks, 0.7 * self.clicks, self.clicks
+        return PromptConfig(mask=1 - self.clicks, sloppy=0, box=box, click=click, correct=correct, clicks=2)
 
 
 class Step(NamedTuple):
@@ -190,10 +199,10 @@ def _step(
     native = device.type == "cuda" or (device.type == "cpu" and computes_bfloat16())
     config = StepConfig(checkpointing=learner.config.image_size > _LARGE)
     with torch.inference_mode(False), torch.enable_grad():
-        batch = make_batch(stack(clips), _PROMPTS, seed=settings.seed, number=number, device=device)
+        batch = make_batch(stack(clips), settings.prompts, seed=settings.seed, number=number, device=device)
         optimiser.zero_grad(set_to_none=True)
         with precision(device, torch.bfloat16 if native else None):
-            sums, _ = run_batch(learner, batch, _LOSSES, _PROMPTS, config)
+            sums, _ = run_batch(learner, batch, _LOSSES, settings.prompts, config)
         parts = means(sums)
         total(parts, _LOSSES).backward()
         norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)

@@ -35,6 +35,7 @@ from ..types import Box, Click, Frame, Prompt
 from .paint import local_change
 from .segmenter import Answer, Followed
 
+_CLICKS = 0.5  # share of clips with clicks when the model learns: clicks are what it will be asked next
 _GUESSED = 10.0  # logits of a first guess: as sure as a mask prompt's, see Sam2.decode_mask
 
 
@@ -299,7 +300,7 @@ class ModelSegmenter:
 
     def learning(self, examples: Sequence[Example], *, steps: int) -> Generator[int, None, ModelSegmenter]:
         """Adapt a copy of the model as it was loaded; see `vidseg.adapt`."""
-        work = adapting(self._loaded, examples, Adaptation(steps=steps))
+        work = adapting(self._loaded, examples, Adaptation(steps=steps, clicks=_CLICKS))
         while True:
             try:
                 done = next(work)
