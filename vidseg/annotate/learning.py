@@ -83,9 +83,9 @@ def go_on(session: Session, learning: Learning) -> None:
         learning.done = next(learning.work)
     except StopIteration as end:
         if session.learning is learning:
-            session.learning = None
             session.project.set_learned(session.segmenter.name, end.value.weights(), masks=learning.masks)
             session.exchange(end.value, masks=learning.masks)
+            session.learning = None  # last, so that whoever waits for it sees what follows from it
     except Exception as error:  # what it learns from is out of its hands
         session.learning = None
         message = f"the model could not learn: {' '.join(str(error).split()) or type(error).__name__}"
