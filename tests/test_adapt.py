@@ -54,6 +54,12 @@ def test_half_the_way_is_half_the_way(tiny_model):
         torch.testing.assert_close(b, (a + c) / 2)
 
 
+def test_two_clips_a_step_are_two_halves_of_it(tiny_model):
+    told = []
+    adapt(tiny_model, [example()], replace(QUICK, batch=2), progress=told.append)
+    assert [step.number for step in told] == [0, 1, 1, 2, 2, 3]
+
+
 def test_clicks_and_corrections_take_part_where_they_are_asked_for(tiny_model, monkeypatch):
     seen = []
 
@@ -64,8 +70,8 @@ def test_clicks_and_corrections_take_part_where_they_are_asked_for(tiny_model, m
     monkeypatch.setattr("vidseg.adapt.run_batch", watched)
     adapt(tiny_model, [example()], replace(QUICK, batch=2, steps=12, clicks=0.5))
     kinds = np.sum([kinds for kinds, _ in seen], axis=0)
-    assert kinds.sum() == 24 and 10 <= kinds[0] <= 14 and kinds[1] == 0 and kinds[3] > kinds[2] > 0
-    assert 2 <= sum(corrected for _, corrected in seen) <= 10
+    assert len(seen) == 24 and kinds.sum() == 24 and 10 <= kinds[0] <= 14 and kinds[1] == 0 and kinds[3] > kinds[2] > 0
+    assert 4 <= sum(corrected for _, corrected in seen) <= 20
     seen.clear()
     adapt(tiny_model, [example()], QUICK)
     assert seen == [((1, 0, 0, 0), False)] * 3

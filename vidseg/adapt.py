@@ -84,7 +84,7 @@ class Adaptation:
 
 
 class Step(NamedTuple):
-    """`number` of `steps` are done; `overlap` is the mean J, 0..1, of the clips of the last one."""
+    """`number` of `steps` are done; `overlap` is the mean J, 0..1, on the last clip."""
 
     number: int
     steps: int
@@ -104,7 +104,7 @@ def adapt(
         model: from `load_model`; left as it is.
         examples: frames with known masks, of one object or several; see `examples_of`.
         settings: how long, and how fast.
-        progress: called after every step.
+        progress: called after every clip.
 
     Raises:
         DataError: no example shows an object large enough to be seen.
@@ -122,7 +122,7 @@ def adapt(
 def adapting(
     model: Sam2, examples: Sequence[Example], settings: Adaptation = Adaptation()
 ) -> Generator[Step, None, Sam2]:
-    """`adapt` step by step, for callers with other things to do in between; the adapted model is the value returned."""
+    """`adapt` clip by clip, for callers with other things to do in between; the adapted model is the value returned."""
     size = _clip_size(model, examples)
     source = Examples(examples, short_side=min(size))
     with torch.inference_mode(False):
@@ -130,9 +130,12 @@ def adapting(
         learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.AdamW(learner.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
     for number in range(settings.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = _rate(settings, number)
-        yield Step(number + 1, settings.steps, _step(learner, optimiser, source, settings, number, size))
+        for place in range(settings.batch):  # one after the other: half the memory of two at once, in the same time
+            overlap = _learn(learner, source, settings, number, place, size)
+            last = place + 1 == settings.batch
+            if last:
+                _move(learner, optimiser, _rate(settings, number))
+            yield Step(number + last, settings.steps, overlap)
     return _between(model, learner, settings.share)
 
 
@@ -184,31 +187,33 @@ def _rate(settings: Adaptation, number: int) -> float:
     return settings.rate * min(1.0, (number + 1) / _WARMUP) * fall
 
 
-def _step(
-    learner: Sam2,
-    optimiser: torch.optim.Optimizer,
-    source: Examples,
-    settings: Adaptation,
-    number: int,
-    size: tuple[int, int],
+def _learn(
+    learner: Sam2, source: Examples, settings: Adaptation, number: int, place: int, size: tuple[int, int]
 ) -> float:
-    """Learn from one batch of clips; return its mean J."""
-    draws = (np.random.default_rng([settings.seed, number, place]) for place in range(settings.batch))
-    clips = [source.clip(rng, frames=settings.frames, size=size, objects=1) for rng in draws]
-    device = learner.device
+    """Add the gradients of clip `place` of step `number`; return its mean J."""
+    rng = np.random.default_rng([settings.seed, number, place])
+    clip = source.clip(rng, frames=settings.frames, size=size, objects=1)
+    device, prompts = learner.device, settings.prompts
     native = device.type == "cuda" or (device.type == "cpu" and computes_bfloat16())
     config = StepConfig(checkpointing=learner.config.image_size > _LARGE)
     with torch.inference_mode(False), torch.enable_grad():
-        batch = make_batch(stack(clips), settings.prompts, seed=settings.seed, number=number, device=device)
-        optimiser.zero_grad(set_to_none=True)
+        batch = make_batch(stack([clip]), prompts, seed=settings.seed, number=number, first=place, device=device)
         with precision(device, torch.bfloat16 if native else None):
-            sums, _ = run_batch(learner, batch, _LOSSES, settings.prompts, config)
+            sums, _ = run_batch(learner, batch, _LOSSES, prompts, config)
         parts = means(sums)
-        total(parts, _LOSSES).backward()
+        (total(parts, _LOSSES) / settings.batch).backward()
+    return float(parts["overlap"].detach())
+
+
+def _move(learner: Sam2, optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Step along the gradients, and drop them."""
+    with torch.inference_mode(False):
         norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         if torch.isfinite(norm):
+            for group in optimiser.param_groups:
+                group["lr"] = rate
             optimiser.step()
-    return float(parts["overlap"].detach())
+        optimiser.zero_grad(set_to_none=True)
 
 
 def _between(model: Sam2, learner: Sam2, share: float) -> Sam2:

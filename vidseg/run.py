@@ -80,7 +80,7 @@ def run_job(
         checkpoint_seconds: how much work a killed process loses at most.
         progress: called with (frames done, frames in all or None) after every frame, from another thread.
         notice: called with a sentence about each frame that cannot be decoded.
-        adapting: called after every step of the job's adaptation.
+        adapting: called after every clip of the job's adaptation.
 
     Raises:
         PromptError, VideoError, ConfigError: the job cannot be done as given; nothing is left behind.

@@ -94,7 +94,8 @@ class Segmenter(Protocol):
     def learning(self, examples: Sequence[Example], *, steps: int) -> Generator[int, None, Segmenter]:
         """Learn how the objects of `examples` look, beginning with the model as it was loaded.
 
-        Yields the number of steps done after each; returns a segmenter that has learned. This one stays as it is.
+        Yields the number of steps done, several times a step; returns a segmenter that has learned. This one stays as
+        it is.
         """
 
     def weights(self) -> bytes:

@@ -24,6 +24,8 @@ from .propagate import overlap
 from .segmenter import Segmenter
 from .session import Session, open_session
 
+_FIRST_LEARNED = 4  # frames looked at before the model learns for the first time
+
 Truth = Sequence[np.ndarray]
 """The true (H, W) bool mask of every frame."""
 
@@ -48,8 +50,8 @@ class Effort:
 class User:
     """Who annotates: until the mean J is `target` or `most` actions are done; on a frame until its J is `good`.
 
-    `patience` is the number of clicks after which a frame is left as it is. After the 1st, 2nd, 4th, 8th ... frame that
-    he looked at, he lets the model learn so many steps as `learn` says, if any: one action each time.
+    `patience` is the number of clicks after which a frame is left as it is. After the 4th, 8th, 16th ... frame that he
+    looked at, he lets the model learn so many steps as `learn` says, if any: one action each time.
     """
 
     target: float = 0.85
@@ -117,7 +119,7 @@ def annotate(
     actions, looked, learned, frames = clicks, 1, 0, choose(session)
     curve = [(actions, _propagate(session, truth))]
     while curve[-1][1] < user.target and actions < user.most:
-        if user.learn and learned < looked and looked & (looked - 1) == 0:
+        if user.learn and learned < looked >= _FIRST_LEARNED and looked & (looked - 1) == 0:
             session.do("model.learn", steps=user.learn)
             session.wait(float("inf"))
             learned, actions = looked, actions + 1

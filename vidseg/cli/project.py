@@ -87,7 +87,7 @@ def _add_simulate(verbs: Any) -> None:
         type=int,
         default=0,
         metavar="STEPS",
-        help="after the 1st, 2nd, 4th, 8th ... frame looked at, let the model learn so long (default: never)",
+        help="after the 4th, 8th, 16th ... frame looked at, let the model learn so long (default: never)",
     )
     add_model_arguments(simulate)
 

@@ -208,7 +208,7 @@ class _Bar:
             from tqdm import tqdm
 
             self._bar = tqdm(total=step.steps, unit="step", desc="adapting", dynamic_ncols=True)
-        self._bar.update(1)
+        self._bar.update(step.number - self._bar.n)
         if step.number == step.steps:
             self._bar.close()
             self._bar = None
