@@ -9,8 +9,9 @@ import torch
 
 from vidseg.adapt import Adaptation, Example, adapt, adapting, as_masks, examples_of
 from vidseg.errors import ConfigError, DataError
+from vidseg.model import Sam2
 from vidseg.tracker import track
-from vidseg.train.model_step import run_batch
+from vidseg.train.model_step import fit_input, run_batch
 from vidseg.train.sources import Examples
 from vidseg.types import Click, Frame, Prompt
 from vidseg.weights import load_model
@@ -52,6 +53,20 @@ def test_half_the_way_is_half_the_way(tiny_model):
     whole, half = (adapt(tiny_model, [example()], replace(QUICK, share=share)) for share in (1.0, 0.5))
     for a, b, c in zip(tiny_model.parameters(), half.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(b, (a + c) / 2)
+
+
+def test_a_square_model_learns_from_pictures_squashed_as_it_sees_them(tiny_model, monkeypatch):
+    square = Sam2(replace(tiny_model.config, square=True)).eval().requires_grad_(False)
+    square.load_state_dict(tiny_model.state_dict())
+    sizes = []
+
+    def watched(model, batch, losses, prompts, config):
+        sizes.append((batch.images.shape[-2:], fit_input(model, batch).images.shape[-2:]))
+        return run_batch(model, batch, losses, prompts, config)
+
+    monkeypatch.setattr("vidseg.adapt.run_batch", watched)
+    adapt(square, [example()], QUICK)
+    assert sizes == [((64, 128), (128, 128))] * 3  # of a picture of 96 x 160
 
 
 def test_two_clips_a_step_are_two_halves_of_it(tiny_model):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -130,7 +130,7 @@ def adapting(
         learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.AdamW(learner.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
     for number in range(settings.steps):
-        for place in range(settings.batch):  # one after the other: half the memory of two at once, in the same time
+        for place in range(settings.batch):  # one after the other: less memory than two at once, in hardly more time
             overlap = _learn(learner, source, settings, number, place, size)
             last = place + 1 == settings.batch
             if last:
@@ -174,12 +174,11 @@ def as_masks(prompts: Iterable[Prompt], examples: Iterable[Example]) -> tuple[Pr
 
 
 def _clip_size(model: Sam2, examples: Sequence[Example]) -> tuple[int, int]:
-    """(h, w) of the clips: what the model sees of the first example, the sides of a square model apart."""
+    """(h, w) of the clips: what the model sees of the first example; for a square model before it is squashed."""
     if not examples:
         raise ConfigError("there is nothing to adapt to: no mask was given; give at least one click, box or mask")
     height, width = examples[0].image.shape[:2]
-    h, w = model.config.input_size((height, width))
-    return h, w
+    return replace(model.config, square=False).input_size((height, width))
 
 
 def _rate(settings: Adaptation, number: int) -> float:
