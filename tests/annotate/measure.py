@@ -1,6 +1,7 @@
 """Measure the annotator as a person meets it: the real command, the real page in a Chromium, on drawn 480p clips.
 
     python tests/annotate/measure.py click         from the click to the mask on the screen
+    python tests/annotate/measure.py learn         how long the model learns, and clicks meanwhile
     python tests/annotate/measure.py propagate     frames a second in the page, against `vidseg track`
     python tests/annotate/measure.py memory        of the server and of the page over a long video
 
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +96,32 @@ def _click(view: View, scene: Scene, frame: int, number: int) -> float:
     view.page.evaluate(MASK_APPEARS, [x, y])
     view.click(x, y)
     return float(view.page.evaluate("window.waited"))
+
+
+def learn(model: str, folder: Path, frames: int) -> None:
+    """Time learning from one click while nothing else is asked for, then clicks while it learns again; and memory."""
+    scene = make_scene(3, size=SIZE)
+    clip = write_scene(scene, folder / "clip.mp4", frames=frames)
+    with annotating(clip, folder, model) as (view, server):
+        view.click(*scene.click(0)[:2])
+        view.settle()
+        learning = view.page.locator("#learning-job")
+        before, began = _megabytes(server), time.monotonic()
+        view.page.keyboard.press("Shift+L")
+        learning.wait_for()
+        learning.wait_for(state="detached", timeout=0)
+        taken = time.monotonic() - began
+        view.page.keyboard.press("Shift+L")
+        learning.wait_for()
+        clicks = []
+        for frame in range(1, frames):
+            view.page.keyboard.press("n")
+            view.go(frame)
+            clicks.append(_click(view, scene, frame, 1))
+            view.settle()
+        assert learning.is_visible(), "it had learned before the last click; take fewer frames"
+        print(f"learned in {taken:.0f} s; server {before:.0f} MB before, {_megabytes(server):.0f} while it learns")
+    print(f"click while it learns: median {statistics.median(clicks):.0f} ms, {min(clicks):.0f} to {max(clicks):.0f}")
 
 
 def propagate(model: str, folder: Path, frames: int, rounds: int = 3) -> None:
@@ -187,11 +215,12 @@ def _megabytes(process: psutil.Process) -> float:
 def main() -> None:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("click", "propagate", "memory"))
+    parser.add_argument("what", choices=("click", "learn", "propagate", "memory"))
     parser.add_argument("--model", default="nano", help="a name or a file (default: nano)")
-    parser.add_argument("--frames", type=int, help="length of the clip (default: 31, 90 and 3000)")
+    parser.add_argument("--frames", type=int, help="length of the clip (default: 31, 16, 90 and 3000)")
     args = parser.parse_args()
-    measure, frames = {"click": (click, 31), "propagate": (propagate, 90), "memory": (memory, 3000)}[args.what]
+    measures = {"click": (click, 31), "learn": (learn, 16), "propagate": (propagate, 90), "memory": (memory, 3000)}
+    measure, frames = measures[args.what]
     with tempfile.TemporaryDirectory() as folder:
         measure(args.model, Path(folder), args.frames or frames)
 

@@ -226,7 +226,7 @@ def test_the_models_segmenter_learns_remembers_and_forgets(tiny_model: Any) -> N
         except StopIteration as end:
             learned = end.value
             break
-    assert done == [1, 2] and learned.name == "tiny"
+    assert done == [0, 1, 1, 2] and learned.name == "tiny"  # two clips a step
 
     def answer(segmenter: ModelSegmenter) -> np.ndarray:
         encoded = segmenter.encode(Frame(0, 0.0, image))

@@ -267,7 +267,7 @@ def test_vidseg_project_propagate_brings_masks_up_to_date(
     with Project.open("p.vidseg") as project:
         project.store.connection.execute("DELETE FROM mask WHERE source = 'propagated'")
     assert cli.main([*command, "tiny.safetensors"]) == 1
-    assert "propagation failed: " in (error := capsys.readouterr().err) and "is not there any more" in error
+    assert "propagate failed: " in (error := capsys.readouterr().err) and "is not there any more" in error
 
 
 def test_vidseg_project_learn_adapts_the_model_and_propagates_with_it(
