@@ -100,6 +100,24 @@ def test_vidseg_project_simulate_prints_a_line_for_each_way(
     assert "nothing holds no PNG files" in capsys.readouterr().err
 
 
+def test_the_users_patience_and_learning_are_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(project, "_segmenter", lambda args: Flood())
+    clip = shapes.write(tmp_path / "clip", frames=6)
+    striped = np.ones(shapes.SIZE, np.uint8)
+    striped[::2] = 0  # never found, whatever is clicked
+    for frame in range(6):
+        palette.write_index(tmp_path / "truth" / f"{frame:05d}.png", striped)
+    command = ["project", "simulate", str(clip), str(tmp_path / "truth"), "--every", "1", "--most", "26"]
+    assert cli.main([*command, "--patience", "5", "--learn", "2"]) == 0
+    for line in map(json.loads, capsys.readouterr().out.splitlines()):
+        # Four frames of five clicks, three of them gone to, learning, and one frame more.
+        assert [actions for actions, _ in line["curve"]] == [5, 11, 17, 23, 24, 30]
+    assert cli.main([*command, "--patience", "4", "--learn", "2"]) == 0  # the masks end empty: nothing to learn from
+    assert [actions for actions, _ in json.loads(capsys.readouterr().out.splitlines()[0])["curve"]][-1] == 29
+
+
 def test_several_videos_are_added_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

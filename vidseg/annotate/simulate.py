@@ -20,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from .learning import vouched
 from .propagate import overlap
 from .segmenter import Segmenter
 from .session import Session, open_session
@@ -119,7 +120,8 @@ def annotate(
     actions, looked, learned, frames = clicks, 1, 0, choose(session)
     curve = [(actions, _propagate(session, truth))]
     while curve[-1][1] < user.target and actions < user.most:
-        if user.learn and learned < looked >= _FIRST_LEARNED and looked & (looked - 1) == 0:
+        due = user.learn and learned < looked >= _FIRST_LEARNED and looked & (looked - 1) == 0
+        if due and vouched(session.project):
             session.do("model.learn", steps=user.learn)
             session.wait(float("inf"))
             learned, actions = looked, actions + 1

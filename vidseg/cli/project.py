@@ -75,6 +75,9 @@ def _add_simulate(verbs: Any) -> None:
     simulate.add_argument("--target", type=float, default=0.85, metavar="J", help="mean J to reach (default: 0.85)")
     simulate.add_argument("--most", type=int, default=60, metavar="N", help="actions until he gives up (default: 60)")
     simulate.add_argument(
+        "--patience", type=int, default=3, metavar="N", help="clicks before he leaves a frame as it is (default: 3)"
+    )
+    simulate.add_argument(
         "--every",
         type=int,
         nargs="+",
@@ -103,7 +106,7 @@ def _simulate(args: argparse.Namespace) -> int:
         truth = [palette.read_index(path) > 0 for path in sorted(masks.glob("*.png"))]
         if not truth:
             raise DataError(f"{masks} holds no PNG files; expected one index mask a frame")
-        user = User(target=args.target, most=args.most, learn=args.learn)
+        user = User(target=args.target, most=args.most, patience=args.patience, learn=args.learn)
         for effort in compare(video, truth, lambda: segmenter, steps=args.every, user=user):
             print(json.dumps(dataclasses.asdict(effort)), flush=True)
             efforts.append(effort)
