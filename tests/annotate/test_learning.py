@@ -169,6 +169,23 @@ def test_what_was_learned_is_there_when_the_project_is_opened_again(tmp_path: Pa
         assert session.snapshot()["model"]["learned"] == 0
 
 
+def test_what_no_longer_fits_the_model_is_told_and_left_alone(tmp_path: Path, video: Path) -> None:
+    class Changed(Flood):
+        def with_weights(self, weights: bytes) -> Flood:
+            raise WeightsError("what was learned does not fit flood; learn again")
+
+    with open_session(tmp_path / "p.vidseg", videos=[video], load=Changed) as session:
+        session.project.set_learned("flood", b"7", masks=7)
+        heard: list[dict[str, Any]] = []
+        session.listen(heard.append)
+        session.do("object.add", video=1)
+        click(session, 1, 0)
+        assert session.snapshot()["model"]["learned"] == 0 and session.snapshot()["model"]["state"] == "ready"
+        assert [event["message"] for event in heard if event["event"] == "notice"] == [
+            "what was learned does not fit flood; learn again"
+        ]
+
+
 def test_without_a_mask_there_is_nothing_to_learn_from(session: Session) -> None:
     session.do("object.add", video=1)
     with pytest.raises(Refused, match="nothing to learn from; click, draw or accept") as caught:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import VidsegError
+from ..errors import VidsegError, WeightsError
 from ..types import Frame
 from . import events, propagate, view
 from .cache import Recent
@@ -173,13 +173,8 @@ class Session:
         if self._segmenter is None:
             if self._load is None:
                 raise Refused("unavailable", self.model["message"])
-            learned = self.project.learned()
             try:
-                segmenter = self._load()
-                if learned.weights is not None and learned.model == segmenter.name:
-                    segmenter = segmenter.with_weights(learned.weights)
-                    self.model["learned"] = learned.masks
-                self._segmenter = segmenter
+                self._segmenter = self._as_learned(self._load())
             except Exception as error:  # torch has many ways to say that a model does not fit
                 self._load = None
                 message = " ".join(str(error).split()) or type(error).__name__
@@ -189,6 +184,19 @@ class Session:
             self.model |= {"name": self._segmenter.name, "state": "ready", "message": ""}
             self.tell_model()
         return self._segmenter
+
+    def _as_learned(self, segmenter: Segmenter) -> Segmenter:
+        """A model that was just loaded with what it has learned in this project, if it has and that still fits."""
+        learned = self.project.learned()
+        if learned.weights is None or learned.model != segmenter.name:
+            return segmenter
+        try:
+            segmenter = segmenter.with_weights(learned.weights)
+        except WeightsError as error:
+            self.tell([{"event": "notice", "level": "warning", "message": str(error)}])
+            return segmenter
+        self.model["learned"] = learned.masks
+        return segmenter
 
     def exchange(self, segmenter: Segmenter, *, masks: int) -> None:
         """Go on with another model, which has learned from so many masks: what the one before saw and remembered is
