@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from vidseg.adapt import Adaptation, Example, adapt, adapting, as_masks, examples_of
-from vidseg.errors import ConfigError, DataError
+from vidseg.adapt import Example, adapt, adapting, as_masks, examples_of
+from vidseg.adaptation import Adaptation
+from vidseg.errors import ConfigError, DataError, PromptError
 from vidseg.model import Sam2
 from vidseg.tracker import track
 from vidseg.train.model_step import fit_input, run_batch
@@ -146,6 +147,13 @@ def test_examples_are_the_masks_that_were_given_and_the_answers_to_clicks(tiny_m
     by_place = {(one.frame, one.object): one for one in found}
     assert (by_place[3, 2].mask == scene(3)[1]).all()
     assert by_place[1, 1].mask.shape == (96, 160) and by_place[1, 1].image is video[1].image
+
+
+def test_a_prompt_that_does_not_fit_its_frame_is_refused(tiny_model):
+    frame = Frame(0, 0.0, scene()[0])
+    for prompt in (Prompt(1, 0, clicks=(Click(999, 40),)), Prompt(1, 0, mask=np.ones((8, 8), bool))):
+        with pytest.raises(PromptError):
+            examples_of(tiny_model, [frame], [prompt])
 
 
 def test_an_adapted_model_is_prompted_with_what_it_learned():

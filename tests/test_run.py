@@ -13,7 +13,8 @@ import pytest
 import torch
 
 import vidseg.run as run_module
-from vidseg.adapt import Adaptation, as_masks, examples_of
+from vidseg.adapt import as_masks, examples_of
+from vidseg.adaptation import Adaptation
 from vidseg.errors import ConfigError, PromptError, VideoError, VidsegError
 from vidseg.job import Job
 from vidseg.masks import palette

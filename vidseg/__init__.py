@@ -16,7 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vidseg.adapt import Adaptation, Example, adapt, examples_of
+    from vidseg.adapt import Example, adapt, examples_of
+    from vidseg.adaptation import Adaptation
     from vidseg.errors import VidsegError
     from vidseg.image import EncodedImage, ImageResult, encode
     from vidseg.memory import Limits
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Adaptation": "adapt",
+    "Adaptation": "adaptation",
     "Box": "types",
     "Click": "types",
     "EncodedImage": "image",

@@ -10,77 +10,36 @@ Source: fine-tuning on the first mask is OSVOS (arXiv 1611.05198), pairs of fram
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
+from vidseg.adaptation import DEFAULT, Adaptation
 from vidseg.errors import ConfigError
 from vidseg.model import Sam2
 from vidseg.picture import prepare
-from vidseg.processor import computes_bfloat16
-from vidseg.tracker import TrackerState, advance
+from vidseg.prompt_check import check_prompts
+from vidseg.tracker import TrackerState, advance, by_frame
 from vidseg.train.clip import stack
+from vidseg.train.config import OptimiserConfig
 from vidseg.train.losses import LossConfig, means, total
 from vidseg.train.model_step import StepConfig, make_batch, precision, run_batch
+from vidseg.train.schedule import factor_at, make_optimiser, set_rate
 from vidseg.train.sources.examples import Example, Examples
 from vidseg.train.user import PromptConfig
 from vidseg.types import Frame, Prompt
+from vidseg.weights import preferred_dtype
 
 if TYPE_CHECKING:
     from vidseg.video import Video
 
-__all__ = ["Adaptation", "Example", "Step", "adapt", "adapting", "as_masks", "examples_of"]
+__all__ = ["Example", "Step", "adapt", "adapting", "as_masks", "examples_of"]
 
 _LOSSES = LossConfig(focal=2.0, gamma=0.0, alpha=-1.0)
-_WARMUP = 5  # steps
 _LARGE = 512  # pixels of input from which activations are computed twice rather than kept
-
-
-@dataclass(frozen=True, slots=True)
-class Adaptation:
-    """How a model is adapted.
-
-    Attributes:
-        steps: of the optimiser; 120 take about a minute and a half on two CPU cores.
-        rate: the highest learning rate of AdamW; it falls along a cosine.
-        batch, frames: clips a step, and frames a clip.
-        share: of the way from the given weights to the learned ones that the answer goes, 0..1.
-        clicks: share of the clips, 0..1, that begin with a click or a box rather than the mask, and of the batches in
-            which a frame is corrected by clicks: for work in which more clicks are to come, which are then about this
-            object.
-        seed: of the clips.
-    """
-
-    steps: int = 120
-    rate: float = 3e-4
-    batch: int = 2
-    frames: int = 3
-    share: float = 0.75
-    clicks: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.frames < 2:
-            raise ConfigError(
-                f"cannot adapt in {self.steps} steps of {self.batch} clips of {self.frames} frames; expected at least "
-                "1, 1 and 2"
-            )
-        if not (self.rate > 0 and 0 < self.share <= 1 and 0 <= self.clicks <= 1):
-            raise ConfigError(
-                f"cannot adapt at the rate {self.rate} with a share of {self.share} and {self.clicks} of clicks; "
-                "expected a rate above 0, a share above 0 and at most 1, and clicks from 0 to 1"
-            )
-
-    @property
-    def prompts(self) -> PromptConfig:
-        """The mixture of prompts."""
-        box, click, correct = 0.3 * self.clicks, 0.7 * self.clicks, self.clicks
-        return PromptConfig(mask=1 - self.clicks, sloppy=0, box=box, click=click, correct=correct, clicks=2)
 
 
 class Step(NamedTuple):
@@ -94,7 +53,7 @@ class Step(NamedTuple):
 def adapt(
     model: Sam2,
     examples: Sequence[Example],
-    settings: Adaptation = Adaptation(),
+    settings: Adaptation = DEFAULT,
     *,
     progress: Callable[[Step], object] | None = None,
 ) -> Sam2:
@@ -119,22 +78,22 @@ def adapt(
             progress(done)
 
 
-def adapting(
-    model: Sam2, examples: Sequence[Example], settings: Adaptation = Adaptation()
-) -> Generator[Step, None, Sam2]:
+def adapting(model: Sam2, examples: Sequence[Example], settings: Adaptation = DEFAULT) -> Generator[Step, None, Sam2]:
     """`adapt` clip by clip, for callers with other things to do in between; the adapted model is the value returned."""
     size = _clip_size(model, examples)
     source = Examples(examples, short_side=min(size))
     with torch.inference_mode(False):
         learner = copy.deepcopy(model).float().requires_grad_(True).train()
         learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimiser = torch.optim.AdamW(learner.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
+        schedule = OptimiserConfig(rate=settings.rate, beta2=0.98, decay=0.0, warmup=5, final=0.05)
+        optimiser = make_optimiser(learner, schedule)
     for number in range(settings.steps):
         for place in range(settings.batch):  # one after the other: less memory than two at once, in hardly more time
             overlap = _learn(learner, source, settings, number, place, size)
             last = place + 1 == settings.batch
             if last:
-                _move(learner, optimiser, _rate(settings, number))
+                set_rate(optimiser, settings.rate * factor_at(number, settings.steps, schedule))
+                _move(learner, optimiser, schedule.clip)
             yield Step(number + last, settings.steps, overlap)
     return _between(model, learner, settings.share)
 
@@ -146,8 +105,9 @@ def examples_of(model: Sam2, video: Video | Sequence[Frame], prompts: Iterable[P
         PromptError: a prompt that does not fit its frame.
     """
     found = []
-    for index, group in groupby(sorted(prompts, key=lambda p: p.frame), key=lambda p: p.frame):
-        frame, here = video[index], list(group)
+    for index, here in by_frame(prompts).items():
+        frame = video[index]
+        check_prompts(here, index=index, size=(frame.image.shape[0], frame.image.shape[1]))
         with torch.inference_mode():
             features = model.encode_image(prepare(model, frame.image))
         _, result = advance(model, TrackerState(), frame, here, features=features, primed=True)
@@ -181,9 +141,10 @@ def _clip_size(model: Sam2, examples: Sequence[Example]) -> tuple[int, int]:
     return replace(model.config, square=False).input_size((height, width))
 
 
-def _rate(settings: Adaptation, number: int) -> float:
-    fall = 0.5 * (1 + math.cos(math.pi * number / settings.steps)) + 0.05
-    return settings.rate * min(1.0, (number + 1) / _WARMUP) * fall
+def _prompts(settings: Adaptation) -> PromptConfig:
+    """The mixture of prompts of the clips."""
+    box, click, correct = 0.3 * settings.clicks, 0.7 * settings.clicks, settings.clicks
+    return PromptConfig(mask=1 - settings.clicks, sloppy=0, box=box, click=click, correct=correct, clicks=2)
 
 
 def _learn(
@@ -192,25 +153,23 @@ def _learn(
     """Add the gradients of clip `place` of step `number`; return its mean J."""
     rng = np.random.default_rng([settings.seed, number, place])
     clip = source.clip(rng, frames=settings.frames, size=size, objects=1)
-    device, prompts = learner.device, settings.prompts
-    native = device.type == "cuda" or (device.type == "cpu" and computes_bfloat16())
+    device, prompts = learner.device, _prompts(settings)
+    dtype = preferred_dtype(learner.config, device)
     config = StepConfig(checkpointing=learner.config.image_size > _LARGE)
     with torch.inference_mode(False), torch.enable_grad():
         batch = make_batch(stack([clip]), prompts, seed=settings.seed, number=number, first=place, device=device)
-        with precision(device, torch.bfloat16 if native else None):
+        with precision(device, None if dtype == torch.float32 else dtype):
             sums, _ = run_batch(learner, batch, _LOSSES, prompts, config)
         parts = means(sums)
         (total(parts, _LOSSES) / settings.batch).backward()
     return float(parts["overlap"].detach())
 
 
-def _move(learner: Sam2, optimiser: torch.optim.Optimizer, rate: float) -> None:
+def _move(learner: Sam2, optimiser: torch.optim.Optimizer, clip: float) -> None:
     """Step along the gradients, and drop them."""
     with torch.inference_mode(False):
-        norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), clip)
         if torch.isfinite(norm):
-            for group in optimiser.param_groups:
-                group["lr"] = rate
             optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from vidseg import __version__
+from vidseg.adaptation import Adaptation
 from vidseg.errors import ConfigError, PromptError, VideoError
 from vidseg.prompt_check import check_prompts
 from vidseg.prompts import to_json
@@ -23,7 +24,6 @@ from vidseg.tracks import TracksHeader
 from vidseg.types import Prompt
 
 if TYPE_CHECKING:
-    from vidseg.adapt import Adaptation
     from vidseg.model import Sam2
     from vidseg.video import Video
 

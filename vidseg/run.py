@@ -16,7 +16,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from vidseg.adapt import Adaptation, Step, adapt, as_masks, examples_of
+from vidseg.adapt import Step, adapt, as_masks, examples_of
+from vidseg.adaptation import Adaptation
 from vidseg.encode_ahead import Encoded, encoded, lanes
 from vidseg.errors import ConfigError, VideoError, VidsegError
 from vidseg.job import Job, Sweep, check_job, describe, plan

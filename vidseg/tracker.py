@@ -40,6 +40,7 @@ __all__ = [
     "TrackResult",
     "TrackerState",
     "advance",
+    "by_frame",
     "limits_of",
     "prime",
     "remove",
@@ -239,7 +240,7 @@ def prime(model: Sam2, video: Sequence[Frame], prompts: Iterable[Prompt], *, lim
     Each prompt is answered alone, without memory, as SAM 2 does with prompts given before it propagates.
     """
     tracks: dict[int, ObjectTrack] = {}
-    for index, given in _by_frame(prompts).items():
+    for index, given in by_frame(prompts).items():
         frame = video[index]
         check_prompts(given, index=index, size=_size(frame))
         features = model.encode_image(prepare(model, frame.image))
@@ -262,7 +263,7 @@ def sweep(
 
     `primed`: the prompts were given to `prime`, and are answered alone again when their frame comes.
     """
-    given = _by_frame(prompts)
+    given = by_frame(prompts)
     for frame in frames:
         here = given.get(frame.index, [])
         check_prompts(here, index=frame.index, size=_size(frame))
@@ -320,7 +321,8 @@ def _from(video: Any, first: int, *, reverse: bool) -> Iterator[Frame]:
     yield from (video[i] for i in (range(first, -1, -1) if reverse else range(first, len(video))))
 
 
-def _by_frame(prompts: Iterable[Prompt]) -> dict[int, list[Prompt]]:
+def by_frame(prompts: Iterable[Prompt]) -> dict[int, list[Prompt]]:
+    """Return the prompts of each frame, frames ascending."""
     ordered = sorted(prompts, key=lambda p: p.frame)
     return {index: list(group) for index, group in groupby(ordered, key=lambda p: p.frame)}
 

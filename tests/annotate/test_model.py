@@ -246,15 +246,20 @@ def decode(session: Session, counts: list[str]) -> Iterator[np.ndarray]:
     yield from (rle.decode({"size": list(shapes.SIZE), "counts": one}) for one in counts)
 
 
-def test_vidseg_project_propagate_brings_masks_up_to_date(
-    tmp_path: Path, network: Sam2, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def beginning(tmp_path: Path, network: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder at hand: a model, and a project on five frames of which one object has nothing yet."""
     from vidseg.weights import save_model
 
     monkeypatch.chdir(tmp_path)
     save_model(network, "tiny.safetensors")
     with open_session("p.vidseg", videos=[shapes.write(tmp_path / "clip", frames=5)]) as session:
         session.do("object.add", video=1)
+
+
+@pytest.mark.usefixtures("beginning")
+def test_vidseg_project_propagate_brings_masks_up_to_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_session("p.vidseg") as session:
         session.do("prompt.polygon", video=1, object=1, frame=3, mode="add", points=[[5, 5], [30, 5], [30, 30]])
     command = ["project", "propagate", "p.vidseg", "--model"]
     assert cli.main([*command, "nowhere.pt"]) == 1
@@ -267,19 +272,12 @@ def test_vidseg_project_propagate_brings_masks_up_to_date(
     with Project.open("p.vidseg") as project:
         project.store.connection.execute("DELETE FROM mask WHERE source = 'propagated'")
     assert cli.main([*command, "tiny.safetensors"]) == 1
-    assert "propagate failed: " in (error := capsys.readouterr().err) and "is not there any more" in error
+    assert "propagation failed: " in (error := capsys.readouterr().err) and "is not there any more" in error
 
 
-def test_vidseg_project_learn_adapts_the_model_and_propagates_with_it(
-    tmp_path: Path, network: Sam2, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from vidseg.weights import save_model
-
-    monkeypatch.chdir(tmp_path)
-    save_model(network, "tiny.safetensors")
-    with open_session("p.vidseg", videos=[shapes.write(tmp_path / "clip", frames=5)]) as session:
-        session.do("object.add", video=1)
-        command = ["project", "learn", "p.vidseg", "--model", "tiny.safetensors"]
+@pytest.mark.usefixtures("beginning")
+def test_vidseg_project_learn_adapts_the_model_and_propagates_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["project", "learn", "p.vidseg", "--model", "tiny.safetensors"]
     assert cli.main([*command, "--steps", "2"]) == 1
     assert "nothing to learn from" in capsys.readouterr().err
     with open_session("p.vidseg") as session:

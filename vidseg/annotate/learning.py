@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..adaptation import DEFAULT
 from ..errors import VidsegError
 from ..train.sources.examples import Example
 from .project import Project
@@ -21,7 +22,6 @@ from .session import Session
 
 Result = dict[str, Any]
 
-STEPS = 120
 _MOST = 48  # masks that are learned from
 _LARGEST_PX = 720  # short side of the pictures that are kept to learn from
 
@@ -40,7 +40,7 @@ class Learning:
         return {"done": self.done, "steps": self.steps}
 
 
-def start(session: Session, *, steps: int = STEPS) -> Result:
+def start(session: Session, *, steps: int = DEFAULT.steps) -> Result:
     """model.learn."""
     chosen = vouched(session.project)
     if not chosen:

@@ -20,7 +20,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from .. import automatic
-from ..adapt import Adaptation, adapting
+from ..adapt import adapting
+from ..adaptation import Adaptation
 from ..encode_ahead import lanes, pays
 from ..errors import WeightsError
 from ..image import EncodedImage

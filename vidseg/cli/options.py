@@ -6,12 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from vidseg.adapt import Adaptation
-    from vidseg.model import Sam2
+from vidseg.adaptation import DEFAULT, Adaptation
 
-ADAPT_STEPS = 120
-"""Steps of `--adapt` without a number."""
+if TYPE_CHECKING:
+    from vidseg.model import Sam2
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,21 +30,17 @@ def add_adapt_argument(parser: Any, *, told: str) -> None:
         "--adapt",
         type=_steps,
         nargs="?",
-        const=ADAPT_STEPS,
+        const=DEFAULT.steps,
         default=0,
         metavar="STEPS",
         help=f"first let a copy of the model learn how the objects look from {told}: better masks, for about a second "
-        f"a step on two cores (without a number: {ADAPT_STEPS} steps)",
+        f"a step on two cores (without a number: {DEFAULT.steps} steps)",
     )
 
 
 def adaptation(args: argparse.Namespace) -> Adaptation | None:
     """What `--adapt` asks for; None where it was not given."""
-    if not args.adapt:
-        return None
-    from vidseg.adapt import Adaptation
-
-    return Adaptation(steps=args.adapt)
+    return Adaptation(steps=args.adapt) if args.adapt else None
 
 
 def _steps(text: str) -> int:

@@ -19,11 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidseg.adaptation import DEFAULT
 from vidseg.cli.options import add_model_arguments, load
 from vidseg.errors import DataError, ProjectError
-
-STEPS = 120
-"""Steps of `learn` without `--steps`."""
 
 if TYPE_CHECKING:
     from vidseg.annotate import Project
@@ -54,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         made[name].add_argument("--overwrite", action="store_true", help="replace accepted masks, too")
         add_model_arguments(made[name])
     made["learn"].add_argument(
-        "--steps", type=int, default=STEPS, metavar="N", help=f"steps of the optimiser (default: {STEPS})"
+        "--steps",
+        type=int,
+        default=DEFAULT.steps,
+        metavar="N",
+        help=f"steps of the optimiser (default: {DEFAULT.steps})",
     )
     made["relink"].add_argument("video", type=int, metavar="ID", help="the video, see `vidseg project info`")
     made["relink"].add_argument("path", type=Path, metavar="PATH", help="where it is now")
@@ -201,7 +203,7 @@ def _propagate(project: Project, args: argparse.Namespace) -> int:
                 session.do("propagate.start", video=video, objects=None, overwrite=args.overwrite, **span)
         session.wait(float("inf"))
     if failed:
-        raise ProjectError(f"{args.project_verb} failed: {failed[0]}")
+        raise ProjectError(failed[0])
     print(f"{project.path}: masks are up to date")
     return 0
 
@@ -223,7 +225,7 @@ def _progress(event: dict[str, Any], *, failed: list[str], quiet: bool) -> None:
     if job is None:
         return
     if job["state"] == "failed":
-        failed.append(job["message"])
+        failed.append(f"propagation failed: {job['message']}")
     if not quiet:
         end = "\n" if job["state"] == "done" else ""
         text = f"{job['done']}/{job['total']} frames, {job['frames_per_second']:.1f} a second "

@@ -24,7 +24,7 @@ from vidseg.video import Video, open_video
 from vidseg.video.folder import SUFFIXES
 
 if TYPE_CHECKING:
-    from vidseg.adapt import Adaptation
+    from vidseg.adaptation import Adaptation
     from vidseg.memory import Limits
     from vidseg.model import Sam2
     from vidseg.tracker import TrackResult
