@@ -42,6 +42,7 @@ LAZY = {
     "matplotlib",
     "transformers",
     "pycocotools",
+    "triton",
 }
 # Modules that are themselves imported lazily, because they are about one of these packages.
 ABOUT = {"annotate/server.py": {"starlette", "uvicorn", "websockets"}}

@@ -21,6 +21,7 @@ from vidseg.train.clip import IGNORE, Skip, min_area_px
 from vidseg.train.gpu_atlas import BARE, FINE, Pages, build
 from vidseg.train.gpu_look import apply_look, random_looks
 from vidseg.train.gpu_plan import HOLE, Plan, make_plan
+from vidseg.train.send import send
 from vidseg.train.sources.pseudo_video import Recipe
 from vidseg.train.sources.stills import Stills
 from vidseg.train.sources.video_folders import VideoFolders
@@ -153,7 +154,7 @@ def draw(pages: Pages, plan: Plan, *, size: tuple[int, int]) -> tuple[Tensor, Te
 
 
 def _on(device: torch.device, array: np.ndarray, *, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype, non_blocking=True)
+    return send(array, device, dtype)
 
 
 def _coordinates(

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidseg.train.send import send
 from vidseg.train.warp import wander
 
 _REACH = 4
@@ -88,7 +89,7 @@ def apply_look(image: Tensor, looks: Looks, noise: torch.Generator) -> Tensor:
     device = image.device
 
     def on(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device, torch.float32, non_blocking=True)
+        return send(array, device, torch.float32)
 
     grey = on(looks.grey)[:, None, None, None, None]
     image = torch.lerp(image, (image @ on(np.array([0.299, 0.587, 0.114])))[..., None], grey)
@@ -111,7 +112,7 @@ def _on_some(image: Tensor, chosen: np.ndarray, change: Callable[[Tensor, np.nda
     rows = np.flatnonzero(chosen)
     if len(rows) == 0:
         return image
-    picked = torch.from_numpy(rows).to(image.device, non_blocking=True)
+    picked = send(rows, image.device)
     return image.index_copy(0, picked, change(image[picked], rows))
 
 
@@ -120,7 +121,8 @@ def _blur(image: Tensor, kernels: Tensor) -> Tensor:
     clips, frames, height, width, _ = image.shape
     planes = image.permute(1, 4, 0, 2, 3).reshape(frames * 3, clips, height, width)
     padded = F.pad(planes, (_REACH,) * 4, mode="replicate")
-    blurred = F.conv2d(padded, kernels[:, None], groups=clips)
+    with torch.backends.cudnn.flags(benchmark=False):  # of every number of clips it would try all algorithms
+        blurred = F.conv2d(padded, kernels[:, None], groups=clips)
     return blurred.view(frames, 3, clips, height, width).permute(2, 0, 3, 4, 1)
 
 
@@ -144,5 +146,5 @@ def _compress(image: Tensor, coarseness: Tensor) -> Tensor:
 
 
 def _like(image: Tensor, numbers: list) -> Tensor:
-    """Constants beside `image`, sent without making the host wait for the device."""
-    return torch.tensor(numbers, dtype=image.dtype).to(image.device, non_blocking=True)
+    """Constants beside `image`."""
+    return send(torch.tensor(numbers, dtype=image.dtype), image.device)

@@ -26,6 +26,7 @@ from vidseg.model.sam2 import Decoded, ImageFeatures, Sam2, fed_back
 from vidseg.tracker import limits_of
 from vidseg.train import user
 from vidseg.train.losses import LossConfig, Sums, Target, frame_sums, no_sums
+from vidseg.train.send import send
 from vidseg.train.user import KINDS, PromptConfig
 
 _GOLDEN = (5**0.5 - 1) / 2
@@ -148,10 +149,7 @@ def make_batch(
     draws = _draw(prompts, seed, number, range(first, first + count), clips["images"].shape[1], objects, alike)
 
     def put(values: np.ndarray | Tensor) -> Tensor:
-        tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
-        if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(device, non_blocking=True)
+        return send(values, device)
 
     def rows(values: np.ndarray | Tensor) -> Tensor:
         """(B,T,O,...) -> (N,T,...) of the rows."""

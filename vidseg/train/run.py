@@ -22,6 +22,7 @@ from vidseg.train import distributed
 from vidseg.train.config import StageConfig, TrainConfig
 from vidseg.train.data import Clips
 from vidseg.train.distributed import Place
+from vidseg.train.gpu_layers import quicken
 from vidseg.train.graphs import Graphs
 from vidseg.train.initial import start_local
 from vidseg.train.losses import Sums, means, total
@@ -83,6 +84,7 @@ def choose_device(config: TrainConfig, place: Place) -> torch.device:
             raise ConfigError(f"device is {config.device!r} and torch sees no GPU; use cpu or auto")
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark_limit = 2  # of ten, trying all takes half a minute for a size, and gains little
         torch.backends.cuda.enable_cudnn_sdp(False)  # it prepares anew for every shape that it meets
         return torch.device("cuda", place.local) if name == "cuda" else torch.device(name)
     return torch.device(name)
@@ -109,6 +111,8 @@ def start(config: TrainConfig, device: torch.device, saved: dict[str, Any] | Non
         start_local(model)
     model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     freeze(model, config.optimiser.frozen)
+    if config.graphs:
+        quicken(model)
     run = Run(model, make_optimiser(model, config.optimiser), None)
     run.average = Average(model, config.optimiser.ema) if config.optimiser.ema else None
     if saved is not None:
