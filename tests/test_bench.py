@@ -87,6 +87,18 @@ def test_the_rate_of_a_slow_format_is_found_with_small_products(monkeypatch):
         assert max(sides) == largest
 
 
+def test_the_first_product_of_a_device_does_not_count(monkeypatch):
+    sides = []
+
+    def rate(side, dtype, device):
+        sides.append(side)
+        return 1e12 if len(sides) > 1 else 1e6  # libraries are loaded first
+
+    monkeypatch.setattr(machine, "_product_rate", rate)
+    assert machine.matrix_rate(torch.float32, CPU, seconds=0.0) == 1e12
+    assert max(sides) == 2048
+
+
 def test_a_matrix_rate_is_measured():
     assert machine._product_rate(64, torch.float32, CPU) > 0
 

@@ -42,6 +42,7 @@ def matrix_rate(dtype: torch.dtype, device: torch.device, *, seconds: float = 0.
     busy machine it is a short product that gets through undisturbed.
     """
     side, largest = 256, _LARGEST.get(device.type, 2048)
+    _product_rate(side, dtype, device)  # loads libraries, which takes longer than any product
     best = _product_rate(side, dtype, device)
     sides = [side]
     while side < largest and 2 * (2 * side) ** 3 / best < _PATIENCE_SECONDS:
