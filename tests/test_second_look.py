@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vidseg.model import Sam2
-from vidseg.second_look import Window, answer, look, window_at, window_of
+from vidseg.second_look import Window, _not_meant, answer, look, window_at, window_of
 from vidseg.tracker import TrackerState, step
 from vidseg.types import Box, Click, Frame, Prompt
 
@@ -92,6 +92,25 @@ def test_the_answer_is_of_the_window_alone(model):
     other = picture.copy()
     other[0, 0] = 255 - other[0, 0]  # what lies outside is not looked at
     assert torch.equal(look(model, other, window).features.vision, view.features.vision)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kept"),
+    [
+        (Prompt(1, 0, clicks=(Click(50, 50),)), {"large"}),
+        (Prompt(1, 0, clicks=(Click(203, 103),)), {"speck"}),
+        (Prompt(1, 0, clicks=(Click(50, 50), Click(420, 120))), {"large", "small"}),
+        (Prompt(1, 0, clicks=(Click(50, 50), Click(420, 120, on=False))), {"large"}),
+        (Prompt(1, 0, clicks=(Click(300, 300),)), {"large", "small"}),  # beside everything
+        (Prompt(1, 0, box=Box(20, 20, 460, 160)), {"large", "small"}),
+        (Prompt(1, 0, box=Box(20, 20, 460, 160), clicks=(Click(203, 103),)), {"large", "small", "speck"}),
+    ],
+)
+def test_pieces_that_nobody_pointed_at_are_left_out(prompt, kept):
+    pieces = {"large": (20, 20, 120, 120), "small": (400, 100, 440, 140), "speck": (200, 100, 210, 110)}
+    everything = torch.stack([logits(*piece) for piece in pieces.values()]).amax(dim=0)
+    meant = (everything > 0) & ~_not_meant(everything, prompt)
+    assert {name for name, piece in pieces.items() if (meant & (logits(*piece) > 0)).any()} == kept
 
 
 @pytest.fixture

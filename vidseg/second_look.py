@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,7 @@ _OUTSIDE = -10.0  # logit beyond the window
 _WIDEST = 1.8  # longer side of a window to its shorter one
 _SNAP = 16  # window edges lie on so many parts of the picture, so that the next click finds the same window
 _WORTH = 1.25  # a window that magnifies less shows nothing new
+_SPECK = 0.1  # of the largest piece: smaller ones in a box are not meant
 _FOCUS = 0.3  # width and height of a window around one click, as shares of the picture's
 
 
@@ -105,7 +107,9 @@ def look_again(
     if window is None:
         return None
     closer = answer(model, view(window), prompt, logits)
-    return closer if bool((closer.logits > 0).any()) else None
+    if not bool((closer.logits > 0).any()):
+        return None
+    return closer._replace(logits=closer.logits.masked_fill(_not_meant(closer.logits, prompt), _OUTSIDE))
 
 
 def window_of(model: Sam2, logits: Tensor, prompt: Prompt) -> Window | None:
@@ -169,6 +173,21 @@ def answer(model: Sam2, view: View, prompt: Prompt, logits: Tensor) -> Closer:
 def best_of(decoded: Decoded) -> Tensor:
     """(1, 4h, 4w) logits of the chosen candidate of one object, whether or not the object is thought to be there."""
     return decoded.candidates[:1, int(decoded.best[0])].float()
+
+
+def _not_meant(logits: Tensor, prompt: Prompt) -> Tensor:
+    """Pieces of an answer (H, W) that are not meant: those that no positive click lies on, or specks in a box.
+
+    A click on one piece of an object that something hides in part says nothing of the other: that takes a click, too.
+    """
+    on = (logits > 0).cpu().numpy()
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(on.view(np.uint8), connectivity=8)
+    clicked = {int(labels[int(click.y), int(click.x)]) for click in prompt.clicks if click.on} - {0}
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    large = {int(piece) + 1 for piece in np.flatnonzero(areas >= _SPECK * areas.max(initial=0))}
+    kept = clicked | large if prompt.box is not None or not clicked else clicked
+    dropped = np.array([piece > 0 and piece not in kept for piece in range(count)])
+    return torch.from_numpy(dropped[labels]).to(logits.device)
 
 
 def _edges(logits: Tensor, prompt: Prompt) -> tuple[float, float, float, float] | None:
