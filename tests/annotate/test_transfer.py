@@ -222,7 +222,16 @@ def test_vidseg_project_info_and_check(finished: Path, capsys: pytest.CaptureFix
     assert "object 2: square (box), 6 prompts on 6 frames, 6 masks (6 visible, 0 stale, 0 accepted, 1 rejected)" in out
     code, out, _ = run(capsys, "project", "info", finished, "--json")
     assert json.loads(out)["videos"][0]["objects"][0]["class"] == "toy"
+    assert json.loads(out)["learned"] is None
     assert run(capsys, "project", "check", finished)[0] == 0
+
+
+def test_vidseg_project_info_says_what_was_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "p.vidseg"
+    with open_session(path, videos=[shapes.write(tmp_path / "clip", frames=2)]) as session:
+        session.project.set_learned("flood", b"4", masks=4)
+    assert run(capsys, "project", "info", path)[1].endswith("flood has learned from 4 masks\n")
+    assert json.loads(run(capsys, "project", "info", path, "--json")[1])["learned"] == {"model": "flood", "masks": 4}
 
 
 def test_vidseg_project_check_finds_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

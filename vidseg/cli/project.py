@@ -135,8 +135,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _info(project: Project, args: argparse.Namespace) -> int:
     videos = [_about(project, video.id) for video in project.videos()]
+    known = project.learned()
+    learned = None if known.weights is None else {"model": known.model, "masks": known.masks}
     if args.json:
-        print(json.dumps({"project": str(project.path), "videos": videos, "unfinished_jobs": len(project.jobs())}))
+        about = {"project": str(project.path), "videos": videos, "learned": learned}
+        print(json.dumps({**about, "unfinished_jobs": len(project.jobs())}))
         return 0
     for video in videos:
         height, width = video["size"]
@@ -149,6 +152,8 @@ def _info(project: Project, args: argparse.Namespace) -> int:
         print(f"  reviewed: {video['share_reviewed']:.0%}")
     if not videos:
         print("no videos yet")
+    if learned is not None:
+        print(f"{learned['model']} has learned from {learned['masks']} masks")
     return 0
 
 
