@@ -18,7 +18,7 @@ LEVELS = (
     ("encode_ahead",),
     ("second_look",),
     ("tracker", "result", "image", "automatic", "weights"),
-    ("adapt", "train", "evaluate", "annotate", "batch", "bench", "job", "run_folder", "run", "image_files"),
+    ("learner", "train", "evaluate", "annotate", "batch", "bench", "job", "run_folder", "run", "image_files"),
     ("cli", "__init__", "__main__"),
 )
 LEVEL = {name: n for n, names in enumerate(LEVELS) for name in names}

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import vidseg.run as run_module
-from vidseg.adapt import as_masks, examples_of
 from vidseg.adaptation import Adaptation
 from vidseg.errors import ConfigError, PromptError, VideoError, VidsegError
 from vidseg.job import Job
+from vidseg.learner import as_masks, examples_of
 from vidseg.masks import palette
 from vidseg.result import TrackResult
 from vidseg.run import _exclusive, run_job

@@ -16,10 +16,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vidseg.adapt import Example, adapt, examples_of
     from vidseg.adaptation import Adaptation
     from vidseg.errors import VidsegError
     from vidseg.image import EncodedImage, ImageResult, encode
+    from vidseg.learner import Example, adapt, examples_of, followed
     from vidseg.memory import Limits
     from vidseg.tracker import Setting, TrackerState, TrackResult, remove, step, track
     from vidseg.types import Box, Click, Frame, Prompt
@@ -33,7 +33,7 @@ _HOMES = {
     "Box": "types",
     "Click": "types",
     "EncodedImage": "image",
-    "Example": "adapt",
+    "Example": "learner",
     "Frame": "types",
     "ImageResult": "image",
     "Limits": "memory",
@@ -42,9 +42,10 @@ _HOMES = {
     "TrackResult": "tracker",
     "TrackerState": "tracker",
     "VidsegError": "errors",
-    "adapt": "adapt",
+    "adapt": "learner",
     "encode": "image",
-    "examples_of": "adapt",
+    "examples_of": "learner",
+    "followed": "learner",
     "load_model": "weights",
     "open_video": "video",
     "remove": "tracker",
@@ -69,6 +70,7 @@ __all__ = [
     "adapt",
     "encode",
     "examples_of",
+    "followed",
     "load_model",
     "open_video",
     "remove",

@@ -16,11 +16,11 @@ from functools import partial
 import numpy as np
 import torch
 
-from vidseg.adapt import Step, adapt, as_masks, examples_of
 from vidseg.adaptation import Adaptation
 from vidseg.encode_ahead import Encoded, encoded, lanes
 from vidseg.errors import ConfigError, VideoError, VidsegError
 from vidseg.job import Job, Sweep, check_job, describe, plan
+from vidseg.learner import Step, adapt, as_masks, examples_of, followed
 from vidseg.masks import palette
 from vidseg.model import ImageFeatures, Sam2
 from vidseg.run_folder import Checkpoint, RunFolder
@@ -186,12 +186,23 @@ class _Run:
                     raise self._unusable(prompt.frame) from None
 
     def _adapt(self, adaptation: Adaptation) -> None:
-        """Adapt the model to the prompted frames, whose masks are then the prompts; a resumed run goes on with the
-        weights that it began with.
+        """Adapt the model to the prompted frames, whose masks are then the prompts, and to what it follows of them; a
+        resumed run goes on with the weights that it began with.
         """
         path, examples = self.folder.adapted, examples_of(self.model, self.video, self.job.prompts)
         if not path.is_file():
-            save_model(adapt(self.model, examples, adaptation, progress=self.adapting), path)
+            more = [
+                example
+                for todo in plan(self.job)
+                for example in followed(
+                    self.model,
+                    self.video,
+                    [prompt for prompt in self.job.prompts if prompt.object in todo.ids],
+                    stop=todo.start - 1 if todo.reverse else todo.stop,
+                    reverse=todo.reverse,
+                )
+            ]
+            save_model(adapt(self.model, examples + more, adaptation, progress=self.adapting), path)
         self.model = load_model(path, device=self.model.device, dtype=self.model.dtype)
         self.job = replace(self.job, prompts=as_masks(self.job.prompts, examples))
 

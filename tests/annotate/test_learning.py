@@ -14,7 +14,7 @@ import shapes
 from flood import Flood
 
 from vidseg.annotate import Project, Refused, Session, open_session, schema
-from vidseg.annotate.learning import vouched
+from vidseg.annotate.learning import surest, vouched
 from vidseg.annotate.model import ModelSegmenter
 from vidseg.errors import WeightsError
 from vidseg.train.sources import Example
@@ -63,6 +63,21 @@ def test_it_learns_from_what_was_prompted_drawn_or_accepted_and_from_nothing_els
         "prompt.polygon", video=1, object=2, frame=12, mode="erase", points=[[0, 0], [90, 0], [90, 60], [0, 60]]
     )
     assert vouched(followed.project) == [(1, 1, 0), (1, 1, 4), (1, 1, 5), (1, 2, 0), (1, 2, 9)]
+
+
+def test_it_also_learns_from_propagated_masks_that_it_was_surest_of(followed: Session) -> None:
+    followed.do("review.set", video=1, objects=[2], start=1, stop=12, state="rejected")
+    chosen = vouched(followed.project)
+    found = surest(followed.project, chosen)
+    assert not set(found) & set(chosen)
+    assert [frame for _, object, frame in found if object == 2] == [12, 14, 16, 18, 20, 21, 22, 23]
+    assert len([frame for _, object, frame in found if object == 1]) == 8
+    assert surest(followed.project, [place for place in chosen if place[1] == 2]) == found[8:]
+
+
+def test_what_it_was_not_sure_of_is_not_learned(followed: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidseg.annotate.learning._SURE", 0.95)
+    assert surest(followed.project, vouched(followed.project)) == []
 
 
 def test_of_many_masks_it_learns_from_some_of_every_object(followed: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_a_picture_is_kept_once_and_not_larger_than_needed():
     image, mask = picture(50)
     large = np.repeat(np.repeat(image, 4, axis=0), 4, axis=1), np.repeat(np.repeat(mask, 4, axis=0), 4, axis=1)
     source = Examples([Example(*large), Example(large[0], large[1], object=2)], short_side=64)
-    stills = [group[0] for group in source.groups]
+    stills = [group.stills[0] for group in source.groups]
     assert stills[0].image is stills[1].image and min(stills[0].image.shape[:2]) == 96
     assert len(source) == 2 and source.report() == ()
 

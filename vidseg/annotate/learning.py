@@ -1,4 +1,5 @@
-"""The model learns from the project: from every mask that a person prompted, drew or accepted, over all videos.
+"""The model learns from the project: from every mask that a person prompted, drew or accepted, over all videos; and,
+lest it forget how an object looks from elsewhere, from a few that it propagated and was surest of.
 
 Gestures begin and end it; the worker does it a step at a time, before it propagates, and clicks are answered in
 between. What was learned is kept in the project file, and makes all propagated masks that nobody accepted out of date.
@@ -23,6 +24,7 @@ from .session import Session
 Result = dict[str, Any]
 
 _MOST = 48  # masks that are learned from
+_PARTS, _SURE = 8, 0.6  # of an object's propagated masks, from each of which one is learned; its least confidence
 _LARGEST_PX = 720  # short side of the pictures that are kept to learn from
 
 
@@ -110,6 +112,19 @@ def vouched(project: Project) -> list[tuple[int, int, int]]:
     return [(video, object, frame) for video, object, frames in found for frame in _spread(frames, each)]
 
 
+def surest(project: Project, chosen: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Of the same objects, masks that were propagated and that nobody judged, where the model was surest."""
+    found = []
+    for video, object in sorted({place[:2] for place in chosen}):
+        lane = project.lane(video, object)
+        sure = lane.propagated & ~lane.accepted & ~lane.rejected & (lane.area > 0) & (lane.confidence >= _SURE)
+        for part in np.array_split(np.flatnonzero(sure), _PARTS):
+            if len(part):
+                best = part[lane.confidence[part].argmax()]
+                found.append((video, object, int(lane.frame[best])))
+    return found
+
+
 def _spread(frames: list[int], count: int) -> list[int]:
     """At most `count` of ascending `frames`, the first and the last among them."""
     if len(frames) <= count:
@@ -119,15 +134,17 @@ def _spread(frames: list[int], count: int) -> list[int]:
 
 def _learn(session: Session, chosen: list[tuple[int, int, int]], steps: int) -> Generator[int, None, Segmenter]:
     """Read the examples, one a turn, and learn from them; yields the steps done."""
-    examples = []
-    for video, object, frame in sorted(chosen, key=lambda place: (place[0], place[2])):
+    examples, told = [], set(chosen)
+    places = chosen + surest(session.project, chosen)
+    for video, object, frame in sorted(places, key=lambda place: (place[0], place[2])):
         mask = session.project.mask(video, object, frame)
         try:
             picture = session.frames.read(video, frame, reader="still").image
         except VidsegError:  # a frame that can no longer be read
             continue
         if mask is not None:
-            examples.append(Example(picture, mask.decode(), object, frame, video).reduced(_LARGEST_PX))
+            known = Example(picture, mask.decode(), object, frame, video, told=(video, object, frame) in told)
+            examples.append(known.reduced(_LARGEST_PX))
         yield 0
     return (yield from session.segmenter.learning(examples, steps=steps))
 

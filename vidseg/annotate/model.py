@@ -20,11 +20,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from .. import automatic
-from ..adapt import adapting
 from ..adaptation import Adaptation
 from ..encode_ahead import lanes, pays
 from ..errors import WeightsError
 from ..image import EncodedImage
+from ..learner import adapting
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2, fed_back
 from ..picture import full_size, prepare, prompt_tensors

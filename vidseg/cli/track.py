@@ -29,7 +29,7 @@ from vidseg.cli.options import adaptation, add_adapt_argument, add_model_argumen
 from vidseg.errors import PromptError
 
 if TYPE_CHECKING:
-    from vidseg.adapt import Step
+    from vidseg.learner import Step
     from vidseg.run import Summary
     from vidseg.types import Prompt
     from vidseg.video import Video

@@ -125,13 +125,14 @@ class Tracker:
 
     def follow(self, task: Task, prompts: Sequence[Prompt]) -> Iterator[Answer]:
         """Yield the tracked masks from the first prompted frame on."""
-        from vidseg.adapt import adapt, as_masks, examples_of
+        from vidseg.learner import adapt, as_masks, examples_of, followed
         from vidseg.tracker import track
 
         video, model = video_of(task), self.model
         if self.adaptation is not None:
             examples = examples_of(model, video, prompts)
-            model, prompts = adapt(model, examples, self.adaptation), as_masks(prompts, examples)
+            known = examples + followed(model, video, prompts)
+            model, prompts = adapt(model, known, self.adaptation), as_masks(prompts, examples)
         frames = video.frames(min(task.starts.values())) if self.corrected else video
         for result in track(model, frames, prompts, limits=self.limits):
             yield result.frame, merged(result, task)

@@ -1,14 +1,15 @@
 """Clips of a few masked frames of one video: what is there to adapt a model with, when nothing else is.
 
-One frame makes a pseudo-video as a still does; two or more of the same object also make clips of real frames. No file
-is read.
+One frame makes a pseudo-video as a still does; two or more of the same object also make clips of real frames, which
+begin with a mask that somebody stands for. No file is read.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 
@@ -25,6 +26,7 @@ RECIPE = Recipe(whole=0.5, apart=0.5, fast=1.5, extras=0.0, leave=0.0, merge=0.0
 
 _LEAST_PX = 16  # of an object on the first frame of a clip
 _TOGETHER = 0.5  # share of the clips that are of real frames, where there are two of the object
+_BESIDE = 0.25  # the same where nobody stands for the others
 _TRIES = 24
 
 
@@ -33,7 +35,7 @@ class Example:
     """A frame on which an object is known: `image` (H, W, 3) uint8 RGB and `mask` (H, W) bool.
 
     `object` and `frame` say which examples show the same thing, and in which order; `video` tells frames of several
-    videos apart.
+    videos apart. `told`: a person stands for the mask; others are only ever what comes after one that is.
     """
 
     image: np.ndarray
@@ -41,11 +43,43 @@ class Example:
     object: int = 1
     frame: int = 0
     video: int = 0
+    told: bool = True
 
     def reduced(self, short_side: int) -> Example:
         """The same at a short side of at most `short_side` pixels."""
         mask = shrink(self.mask.astype(np.uint8), short_side, labels=True) > 0
         return replace(self, image=shrink(self.image, short_side), mask=mask)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The examples of one object in the order of time, and which of them were told."""
+
+    stills: tuple[Still, ...]
+    told: tuple[bool, ...]
+
+    @property
+    def vouched(self) -> tuple[Still, ...]:
+        """Those that were told."""
+        return tuple(compress(self.stills, self.told))
+
+    @property
+    def together(self) -> float:
+        """The share of clips that are of real frames."""
+        told = sum(self.told)
+        return _TOGETHER if told > 1 else _BESIDE if len(self.told) > told else 0.0
+
+    def some(self, rng: np.random.Generator, count: int) -> list[Still]:
+        """`count` examples for a clip in the order of time, forwards or backwards, but for the first, which was told;
+        some twice where there are not enough.
+        """
+        among = len(self.stills)
+        chosen = np.sort(rng.choice(among, size=count, replace=among < count))
+        if rng.random() < 0.5:
+            chosen = chosen[::-1].copy()
+        if not self.told[chosen[0]]:
+            chosen[0] = rng.choice(np.flatnonzero(self.told))
+        return [self.stills[i] for i in chosen]
 
 
 class Examples:
@@ -65,7 +99,7 @@ class Examples:
     def __init__(self, examples: Iterable[Example], *, short_side: int, recipe: Recipe = RECIPE) -> None:
         self.recipe = recipe
         pictures: dict[int, np.ndarray] = {}
-        groups: dict[tuple[int, int], list[Still]] = defaultdict(list)
+        groups: dict[tuple[int, int], list[tuple[Still, bool]]] = defaultdict(list)
         for one in sorted(examples, key=lambda one: one.frame):
             if id(one.image) not in pictures:
                 pictures[id(one.image)] = shrink(one.image, round(1.5 * short_side))
@@ -73,16 +107,18 @@ class Examples:
             area_px = int(labels.sum())
             if area_px >= _LEAST_PX:
                 still = Still(f"frame {one.frame}", pictures[id(one.image)], labels, {1: area_px})
-                groups[one.video, one.object].append(still)
-        if not groups:
+                groups[one.video, one.object].append((still, one.told))
+        self.groups = tuple(
+            _Group(*zip(*group, strict=True)) for group in groups.values() if any(told for _, told in group)
+        )
+        if not self.groups:
             raise DataError(
                 f"there is nothing to adapt to: no mask has {_LEAST_PX} pixels at the size the model sees; give a mask "
                 "of a larger object, or a larger --image-size"
             )
-        self.groups: tuple[tuple[Still, ...], ...] = tuple(tuple(group) for group in groups.values())
 
     def __len__(self) -> int:
-        return sum(len(group) for group in self.groups)
+        return sum(len(group.stills) for group in self.groups)
 
     def report(self) -> tuple[Skip, ...]:
         """Nothing: no file is read."""
@@ -99,11 +135,11 @@ class Examples:
         """
         for attempt in range(_TRIES):
             group = self.groups[int(rng.integers(len(self.groups)))]
-            if len(group) > 1 and rng.random() < _TOGETHER:
-                loaded = [(one.image, one.labels) for one in _some(rng, group, frames)]
+            if rng.random() < group.together:
+                loaded = [(one.image, one.labels) for one in group.some(rng, frames)]
                 clip = film(rng, loaded, [1], size=size, objects=1)
             else:
-                clip = Scene(_Pool(group, self.recipe), rng, frames, size, 1, calm=2 * attempt >= _TRIES).clip()
+                clip = Scene(_Pool(group.vouched, self.recipe), rng, frames, size, 1, calm=2 * attempt >= _TRIES).clip()
             found = pick_objects(clip, min_px=_LEAST_PX, limit=objects)
             if found is not None:
                 return found
@@ -128,11 +164,3 @@ class _Pool:
         """RGBA cut-out of a random one."""
         still = self.draw(rng, size)
         return layers.cut_out(still.image, still.labels > 0, feather_px=rng.uniform(0.4, 1.1))
-
-
-def _some(rng: np.random.Generator, group: Sequence[Still], count: int) -> list[Still]:
-    """`count` examples in the order of time, forwards or backwards; some twice where there are not enough."""
-    chosen = np.sort(rng.choice(len(group), size=count, replace=len(group) < count))
-    if rng.random() < 0.5:
-        chosen = chosen[::-1]
-    return [group[i] for i in chosen]

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from vidseg.adapt import Example, adapt, adapting, as_masks, examples_of
+from vidseg import learner
 from vidseg.adaptation import Adaptation
-from vidseg.errors import ConfigError, DataError, PromptError
+from vidseg.errors import ConfigError, DataError, PromptError, VideoError
+from vidseg.learner import Example, adapt, adapting, as_masks, examples_of, followed
 from vidseg.model import Sam2
 from vidseg.tracker import track
 from vidseg.train.model_step import fit_input, run_batch
@@ -21,13 +22,14 @@ QUICK, LONGER = (Adaptation(steps=steps, batch=1, frames=2) for steps in (3, 12)
 
 
 def scene(frame: int = 0, *, size=(96, 160)) -> tuple[np.ndarray, np.ndarray]:
-    """A moving disc of the stripes that are around it, but turned: picture and mask."""
+    """A moving disc, half of the stripes that are around it and half of others: picture and mask."""
     rows, columns = np.indices(size)
     upright, turned = (
         np.stack([x * 9 % 200, y * 5 % 180, np.full(size, 90)], axis=2) for x, y in ((columns, rows), (rows, columns))
     )
     mask = cv2.circle(np.zeros(size, np.uint8), (50 + 6 * frame, 48), 20, 1, -1) > 0
-    return np.where(mask[..., None], turned, upright).astype(np.uint8), mask
+    disc = np.where((columns > 50 + 6 * frame)[..., None], turned, upright[::-1])
+    return np.where(mask[..., None], disc, upright).astype(np.uint8), mask
 
 
 def example(frame: int = 0, **fields) -> Example:
@@ -65,7 +67,7 @@ def test_a_square_model_learns_from_pictures_squashed_as_it_sees_them(tiny_model
         sizes.append((batch.images.shape[-2:], fit_input(model, batch).images.shape[-2:]))
         return run_batch(model, batch, losses, prompts, config)
 
-    monkeypatch.setattr("vidseg.adapt.run_batch", watched)
+    monkeypatch.setattr("vidseg.learner.run_batch", watched)
     adapt(square, [example()], QUICK)
     assert sizes == [((64, 128), (128, 128))] * 3  # of a picture of 96 x 160
 
@@ -83,7 +85,7 @@ def test_clicks_and_corrections_take_part_where_they_are_asked_for(tiny_model, m
         seen.append((tuple(len(rows) for rows in batch.kinds), batch.correction is not None))
         return run_batch(model, batch, losses, prompts, config)
 
-    monkeypatch.setattr("vidseg.adapt.run_batch", watched)
+    monkeypatch.setattr("vidseg.learner.run_batch", watched)
     adapt(tiny_model, [example()], replace(QUICK, batch=2, steps=12, clicks=0.5))
     kinds = np.sum([kinds for kinds, _ in seen], axis=0)
     assert len(seen) == 24 and kinds.sum() == 24 and 10 <= kinds[0] <= 14 and kinds[1] == 0 and kinds[3] > kinds[2] > 0
@@ -147,6 +149,73 @@ def test_examples_are_the_masks_that_were_given_and_the_answers_to_clicks(tiny_m
     by_place = {(one.frame, one.object): one for one in found}
     assert (by_place[3, 2].mask == scene(3)[1]).all()
     assert by_place[1, 1].mask.shape == (96, 160) and by_place[1, 1].image is video[1].image
+
+
+class Broken(list):
+    """Frames of which one cannot be read."""
+
+    def __getitem__(self, index):
+        if index == 5:
+            raise VideoError("frame 5 is broken")
+        return super().__getitem__(index)
+
+
+@pytest.fixture
+def sure(monkeypatch):
+    """Says how sure the model is, `sure[frame, object]` or else 0.7, and tells which frames are followed, in order."""
+    values, sweep = {}, learner.sweep
+
+    def watched(model, state, frames, prompts, *, setting):
+        for state_after, result in sweep(model, state, frames, prompts, setting=setting):
+            values.setdefault("order", []).append(result.frame)
+            logits = torch.full_like(result.logits, -5.0)
+            logits[:, 10:20, 10:30] = 5.0
+            iou = torch.tensor([values.get((result.frame, id), 0.7) for id in result.ids])
+            yield state_after, replace(result, logits=logits, iou=iou, score=torch.ones(len(result.ids)))
+
+    monkeypatch.setattr(learner, "sweep", watched)
+    return values
+
+
+def test_what_is_followed_is_learned_where_it_is_surest(tiny_model, sure):
+    video = Broken(Frame(n, n / 10, scene(n % 4)[0]) for n in range(18))
+    prompts = [Prompt(1, 2, mask=scene(2)[1]), Prompt(2, 9, clicks=(Click(50, 40),))]
+    sure |= {(2, 1): 0.99, (3, 1): 0.8, (7, 1): 0.9, (12, 1): 0.5, (13, 1): 0.4}
+    found = followed(tiny_model, video, prompts)
+    assert sure["order"] == [2, 3, 4, *range(6, 18)]
+    # Of sixteen frames two each; what a person told, and what is less sure than 0.6, is not learned.
+    assert [one.frame for one in found if one.object == 1] == [3, 4, 7, 8, 10, 14, 16]
+    assert [one.frame for one in found if one.object == 2] == [10, 12, 14, 16]
+    assert not any(one.told for one in found)
+    assert found[0].image.shape[:2] == found[0].mask.shape and found[0].mask.any()
+
+
+def test_frames_are_followed_backwards_and_up_to_a_stop(tiny_model, sure):
+    video = [Frame(n, n / 10, scene(n % 4)[0]) for n in range(12)]
+    followed(tiny_model, video, [Prompt(1, 6, mask=scene(2)[1])], stop=3, reverse=True)
+    assert sure.pop("order") == [6, 5, 4]
+    followed(tiny_model, video, [Prompt(1, 6, mask=scene(2)[1])], stop=8)
+    assert sure.pop("order") == [6, 7]
+
+
+def test_a_clip_begins_with_what_was_told():
+    told, other = (np.full((96, 160, 3), grey, np.uint8) for grey in (190, 40))
+    mask = scene()[1]
+    examples = [Example(other, mask, frame=frame, told=False) for frame in (3, 6)] + [Example(told, mask)]
+    source = Examples(examples, short_side=96)
+    assert len(source) == 3
+    seen = set()
+    for n in range(30):
+        images = source.clip(np.random.default_rng([4, n]), frames=3, size=(96, 160), objects=1).images
+        brighter = [float(image.mean() - images[0].mean()) > 30 for image in images[1:]]
+        assert not any(brighter)
+        seen.add(any(float(images[0].mean() - image.mean()) > 60 for image in images[1:]))
+    assert seen == {True, False}  # real clips, and pseudo-videos of what was told
+
+
+def test_what_was_only_followed_is_nothing_to_learn_from():
+    with pytest.raises(DataError, match="nothing to adapt to"):
+        Examples([example(told=False)], short_side=96)
 
 
 def test_a_prompt_that_does_not_fit_its_frame_is_refused(tiny_model):

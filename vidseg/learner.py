@@ -1,16 +1,20 @@
 """Adapting a model to a video: a copy of it learns how the objects look from the frames on which they are known.
 
 Each known mask is filmed as if by a moving camera, or cut out and moved, as pictures are in training; so the copy sees
-the object from many sides before it meets the rest of the video. The decision to know: the given model stays as it is,
-and the answer is a model like any other, which can be saved and loaded.
+the object from many sides before it meets the rest of the video. Of a car that turns one frame shows one side, though,
+and a copy that knows nothing else loses it: so it also learns from what the model follows by itself, where it is
+surest. The decision to know: the given model stays as it is, and the answer is a model like any other, which can be
+saved and loaded.
 Source: fine-tuning on the first mask is OSVOS (arXiv 1611.05198), pairs of frames made of it are Lucid Data Dreaming
-(arXiv 1703.09554), going only part of the way to the tuned weights is WiSE-FT (arXiv 2109.01903).
+(arXiv 1703.09554), learning from one's own sure answers further on is OnAVOS (arXiv 1706.09364), going only part of the
+way to the tuned weights is WiSE-FT (arXiv 2109.01903).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,11 +22,11 @@ import numpy as np
 import torch
 
 from vidseg.adaptation import DEFAULT, Adaptation
-from vidseg.errors import ConfigError
+from vidseg.errors import ConfigError, VideoError
 from vidseg.model import Sam2
 from vidseg.picture import prepare
 from vidseg.prompt_check import check_prompts
-from vidseg.tracker import TrackerState, advance, by_frame
+from vidseg.tracker import Setting, TrackerState, advance, by_frame, sweep
 from vidseg.train.clip import stack
 from vidseg.train.config import OptimiserConfig
 from vidseg.train.losses import LossConfig, means, total
@@ -36,9 +40,12 @@ from vidseg.weights import preferred_dtype
 if TYPE_CHECKING:
     from vidseg.video import Video
 
-__all__ = ["Example", "Step", "adapt", "adapting", "as_masks", "examples_of"]
+__all__ = ["Example", "Step", "adapt", "adapting", "as_masks", "examples_of", "followed"]
 
 _LOSSES = LossConfig(focal=2.0, gamma=0.0, alpha=-1.0)
+_PARTS = 8  # of the video, from each of which one frame that was followed is learned
+_SURE = 0.6  # predicted IoU from which it is
+_AHEAD = 300  # frames that are followed at most
 _LARGE = 512  # pixels of input from which activations are computed twice rather than kept
 
 
@@ -61,7 +68,8 @@ def adapt(
 
     Args:
         model: from `load_model`; left as it is.
-        examples: frames with known masks, of one object or several; see `examples_of`.
+        examples: frames with known masks, of one object or several (see `examples_of`), and what the model follows of
+            them by itself (see `followed`).
         settings: how long, and how fast.
         progress: called after every clip.
 
@@ -117,6 +125,45 @@ def examples_of(model: Sam2, video: Video | Sequence[Frame], prompts: Iterable[P
             mask = given[id]
             found.append(Example(frame.image, masks[id] if mask is None else mask, id, index))
     return found
+
+
+def followed(
+    model: Sam2,
+    video: Video | Sequence[Frame],
+    prompts: Iterable[Prompt],
+    *,
+    stop: int | None = None,
+    reverse: bool = False,
+) -> list[Example]:
+    """Return what the model follows of prompted objects, where it is surest: a few frames of each, evenly spread.
+
+    At most 300 frames are followed, from the first prompt (the last if `reverse`) to `stop`, which is left out; those
+    that cannot be read are passed over.
+    """
+    prompts = tuple(prompts)
+    told = {(prompt.object, prompt.frame) for prompt in prompts}
+    begin = (max if reverse else min)(prompt.frame for prompt in prompts)
+    end = (-1 if reverse else len(video)) if stop is None else stop
+    order = range(begin, end, -1 if reverse else 1)[:_AHEAD]
+    met: list[Frame] = []
+    best: dict[tuple[int, int], tuple[float, Example]] = {}
+    frames = _readable(video, order, met)
+    for _, result in sweep(model, TrackerState(), frames, prompts, setting=Setting(reverse=reverse)):
+        part = order.index(result.frame) * _PARTS // len(order)
+        for id, mask, iou, score in zip(result.ids, result.masks(), result.iou, result.score, strict=True):
+            sure, enough = float(iou), best[id, part][0] if (id, part) in best else _SURE
+            if (id, result.frame) not in told and score > 0 and sure > enough and mask.any():
+                example = Example(met[-1].image, mask, id, result.frame, told=False)
+                best[id, part] = sure, example.reduced(2 * min(_clip_size(model, [example])))
+    return [example for _, example in best.values()]
+
+
+def _readable(video: Video | Sequence[Frame], order: Iterable[int], met: list[Frame]) -> Iterator[Frame]:
+    """The frames that can be read; the last one lies in `met`."""
+    for index in order:
+        with suppress(VideoError):
+            met[:] = [video[index]]
+            yield met[0]
 
 
 def as_masks(prompts: Iterable[Prompt], examples: Iterable[Example]) -> tuple[Prompt, ...]:
