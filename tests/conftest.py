@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from require import make_report
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the processor; torch reads this when it is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+if shutil.which("nvidia-smi") is None:  # kernels are interpreted; triton, which others import too, reads this once
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.hookimpl(wrapper=True)

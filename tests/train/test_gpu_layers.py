@@ -6,7 +6,6 @@ Without a GPU the kernels are interpreted, which is slow, so all is small here.
 from __future__ import annotations
 
 import copy
-import os
 
 import pytest
 import torch
@@ -18,8 +17,6 @@ from vidseg.train import gpu_layers
 from vidseg.train.gpu_layers import column_sums, layer_norm, linear, quicken
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu":
-    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is imported, which is at the first kernel
 pytest.importorskip("triton", reason="the kernels need triton")
 
 ROWS = {4: 700, 48: 77, 128: 35, 384: 9}
