@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from vidseg.errors import ConfigError
 
+PARTS = 8  # of a video, from each of which one mask is learned that the model followed by itself
+SURE = 0.6  # how sure it must have been, 0..1
+
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from vidseg.adaptation import DEFAULT, Adaptation
+from vidseg.adaptation import DEFAULT, PARTS, SURE, Adaptation
 from vidseg.errors import ConfigError, VideoError
 from vidseg.model import Sam2
 from vidseg.picture import prepare
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["Example", "Step", "adapt", "adapting", "as_masks", "examples_of", "followed"]
 
 _LOSSES = LossConfig(focal=2.0, gamma=0.0, alpha=-1.0)
-_PARTS = 8  # of the video, from each of which one frame that was followed is learned
-_SURE = 0.6  # predicted IoU from which it is
 _AHEAD = 300  # frames that are followed at most
 _LARGE = 512  # pixels of input from which activations are computed twice rather than kept
 
@@ -149,12 +147,19 @@ def followed(
     best: dict[tuple[int, int], tuple[float, Example]] = {}
     frames = _readable(video, order, met)
     for _, result in sweep(model, TrackerState(), frames, prompts, setting=Setting(reverse=reverse)):
-        part = order.index(result.frame) * _PARTS // len(order)
-        for id, mask, iou, score in zip(result.ids, result.masks(), result.iou, result.score, strict=True):
-            sure, enough = float(iou), best[id, part][0] if (id, part) in best else _SURE
-            if (id, result.frame) not in told and score > 0 and sure > enough and mask.any():
-                example = Example(met[-1].image, mask, id, result.frame, told=False)
-                best[id, part] = sure, example.reduced(2 * min(_clip_size(model, [example])))
+        part = order.index(result.frame) * PARTS // len(order)
+        sure = {
+            row: float(iou)
+            for row, (id, iou, score) in enumerate(zip(result.ids, result.iou, result.score, strict=True))
+            if (id, result.frame) not in told
+            and score > 0
+            and iou > (best[id, part][0] if (id, part) in best else SURE)
+        }
+        masks = result.masks() if sure else ()
+        for row, iou in sure.items():
+            if masks[row].any():
+                example = Example(met[-1].image, masks[row], result.ids[row], result.frame, told=False)
+                best[example.object, part] = iou, example.reduced(2 * min(_clip_size(model, [example])))
     return [example for _, example in best.values()]
 
 

@@ -76,7 +76,7 @@ def test_it_also_learns_from_propagated_masks_that_it_was_surest_of(followed: Se
 
 
 def test_what_it_was_not_sure_of_is_not_learned(followed: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidseg.annotate.learning._SURE", 0.95)
+    monkeypatch.setattr("vidseg.annotate.learning.SURE", 0.95)
     assert surest(followed.project, vouched(followed.project)) == []
 
 

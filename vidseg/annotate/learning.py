@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..adaptation import DEFAULT
+from ..adaptation import DEFAULT, PARTS, SURE
 from ..errors import VidsegError
 from ..train.sources.examples import Example
 from .project import Project
@@ -24,7 +24,6 @@ from .session import Session
 Result = dict[str, Any]
 
 _MOST = 48  # masks that are learned from
-_PARTS, _SURE = 8, 0.6  # of an object's propagated masks, from each of which one is learned; its least confidence
 _LARGEST_PX = 720  # short side of the pictures that are kept to learn from
 
 
@@ -117,8 +116,8 @@ def surest(project: Project, chosen: list[tuple[int, int, int]]) -> list[tuple[i
     found = []
     for video, object in sorted({place[:2] for place in chosen}):
         lane = project.lane(video, object)
-        sure = lane.propagated & ~lane.accepted & ~lane.rejected & (lane.area > 0) & (lane.confidence >= _SURE)
-        for part in np.array_split(np.flatnonzero(sure), _PARTS):
+        sure = lane.propagated & ~lane.accepted & ~lane.rejected & (lane.area > 0) & (lane.confidence >= SURE)
+        for part in np.array_split(np.flatnonzero(sure), PARTS):
             if len(part):
                 best = part[lane.confidence[part].argmax()]
                 found.append((video, object, int(lane.frame[best])))
