@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from vidseg.model import attention
 from vidseg.model.attention import Attention, RotaryAttention, weighted_values
+from vidseg.model.memory_attention import MemoryAttention
 from vidseg.model.positions import cubic_weights, rotary_table, rotate, sine_grid, sine_time
 
 
@@ -30,6 +31,37 @@ def test_bfloat16_gives_the_plain_result_on_either_kind_of_processor(shape, fuse
         error = weighted_values(q, k, v).float() - plain
     assert error.std() < 0.03 * plain.std()
     assert error.abs().max() < 0.5 * plain.std()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_spare_keys_are_not_attended_to(dtype, fused, monkeypatch):
+    monkeypatch.setattr(attention, "fuses_bfloat16", lambda: fused)
+    q, k, v = (torch.randn(2, 1, n, 16).to(dtype) for n in (30, 40, 40))
+    with torch.no_grad():
+        found = weighted_values(q, k, v, spare=8)
+        expected = weighted_values(q, k[..., :32, :], v[..., :32, :])
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_growing_number_of_pointers_asks_for_one_shape_of_product(monkeypatch):
+    monkeypatch.setattr(attention, "fuses_bfloat16", lambda: False)
+    shapes = []
+    by_rows = attention._by_rows
+    monkeypatch.setattr(
+        attention, "_by_rows", lambda q, k, v, **rest: shapes.append(k.shape) or by_rows(q, k, v, **rest)
+    )
+    layers = MemoryAttention(16, 8, num_layers=1, dim_feedforward=32).bfloat16()
+    features, memory = torch.randn(1, 16, 4, 8).bfloat16(), torch.randn(1, 64 + 32, 8).bfloat16()
+    with torch.no_grad():
+        for pointers in (2, 15, 32):
+            tokens = memory[:, : 64 + pointers]
+            answer = layers(features, features, memory=tokens, memory_position=tokens, pointers=pointers)
+            monkeypatch.setattr(attention, "_ROUND", 1)
+            plain = layers(features, features, memory=tokens, memory_position=tokens, pointers=pointers)
+            monkeypatch.setattr(attention, "_ROUND", 32)
+            torch.testing.assert_close(answer, plain, atol=0.02, rtol=0.02)
+    assert [shape[-2] for shape in shapes[1::4]] == [96, 96, 96]  # one in four: of layers to memory, rounded
 
 
 def test_values_averaged_before_their_projection_give_the_same_numbers():

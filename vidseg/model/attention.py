@@ -13,6 +13,7 @@ the faster of the two in bfloat16, the slower in float32.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,21 +25,43 @@ from vidseg.processor import fuses_bfloat16
 _BLOCK = 1 << 22  # scores at a time in bfloat16, in whole rows: they stay in the cache
 _QUERIES = 256  # but never fewer rows than this, or the products get slow
 _TILE = 1024  # in float32, twice the size, queries and keys at a time: their scores stay in the cache
+_ROUND = 32  # numbers of keys written out are multiples of this
 _LONG = 8192  # keys from which narrow values pay in float32
 
 
-def weighted_values(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return softmax(q k' / sqrt(C)) v for q (B, heads, L, C), k (B, heads, K, C), v (B, heads, K, D), D at most C."""
-    channels, narrow = q.shape[-1], v.shape[-1]
-    if q.device.type == "cpu" and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):
-        long = k.shape[-2] >= _LONG
-        if q.dtype == torch.bfloat16 and not fuses_bfloat16():
-            return _one_by_one(_by_rows, q, k, v) if long else _by_rows(q, k, v)
-        if q.dtype == torch.float32 and long and narrow < channels:
-            return _one_by_one(_by_tiles, q, k, v)
+def spare_keys(x: Tensor, keys: int) -> int:
+    """Return how many keys to add to `keys` to make their number round, where attention of `x` is written out.
+
+    A CPU's library prepares a program of its own, of some 300 KB, for every shape of a product that it meets. The
+    pointers of a bank grow from frame to frame, and would leave sixteen of each behind.
+    """
+    return -keys % _ROUND if _multiplies_bfloat16(x) else 0
+
+
+def weighted_values(q: Tensor, k: Tensor, v: Tensor, *, spare: int = 0) -> Tensor:
+    """Return softmax(q k' / sqrt(C)) v for q (B, heads, L, C), k (B, heads, K, C), v (B, heads, K, D), D at most C.
+
+    The last `spare` keys are left out.
+    """
+    channels, narrow, long = q.shape[-1], v.shape[-1], k.shape[-2] >= _LONG
+    if _multiplies_bfloat16(q):
+        by_rows = partial(_by_rows, spare=spare)
+        return _one_by_one(by_rows, q, k, v) if long else by_rows(q, k, v)
+    if spare:
+        k, v = k[..., :-spare, :], v[..., :-spare, :]
+    if _only_answers(q) and q.dtype == torch.float32 and long and narrow < channels:
+        return _one_by_one(_by_tiles, q, k, v)
     if channels == narrow:
         return F.scaled_dot_product_attention(q, k, v)
     return F.scaled_dot_product_attention(q, k, F.pad(v, (0, channels - narrow)))[..., :narrow]
+
+
+def _only_answers(x: Tensor) -> bool:
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+
+
+def _multiplies_bfloat16(x: Tensor) -> bool:
+    return _only_answers(x) and x.dtype == torch.bfloat16 and not fuses_bfloat16()
 
 
 def _one_by_one(attend: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -46,13 +69,15 @@ def _one_by_one(attend: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k
     return torch.cat([attend(*one) for one in zip(q.split(1), k.split(1), v.split(1), strict=True)])
 
 
-def _by_rows(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _by_rows(q: Tensor, k: Tensor, v: Tensor, *, spare: int = 0) -> Tensor:
     keys = k.transpose(-1, -2).contiguous()
     q = q * q.shape[-1] ** -0.5
     answers = q.new_empty(*q.shape[:-1], v.shape[-1])
     rows = max(_QUERIES, _BLOCK // (keys.shape[0] * keys.shape[1] * keys.shape[-1]))
     for start in range(0, q.shape[-2], rows):
         weights = q[..., start : start + rows, :] @ keys
+        if spare:
+            weights[..., -spare:] = -torch.inf
         torch.softmax(weights, dim=-1, out=weights)
         torch.matmul(weights, v, out=answers[..., start : start + rows, :])
     return answers
@@ -113,11 +138,12 @@ class Attention(nn.Module):
 class RotaryAttention(Attention):
     """Attention whose queries and spatial keys are turned by their place on the grid.
 
-    Keys are `r` grids one after another, then `unplaced` tokens that have no place (object pointers).
+    Keys are `r` grids one after another, then `unplaced` tokens that have no place (object pointers), of which the last
+    `spare` are not attended to.
     """
 
     def forward(  # type: ignore[override]
-        self, q: Tensor, k: Tensor, v: Tensor, *, grid: tuple[int, int], unplaced: int = 0
+        self, q: Tensor, k: Tensor, v: Tensor, *, grid: tuple[int, int], unplaced: int = 0, spare: int = 0
     ) -> Tensor:
         """Map q (B, h * w, C), k and v (B, r * h * w + unplaced, Ckv) to (B, h * w, C)."""
         query, key = self._heads(self.q_proj(q)), self._heads(self.k_proj(k))
@@ -126,11 +152,11 @@ class RotaryAttention(Attention):
         placed = key.shape[-2] - unplaced
         if placed:
             key = torch.cat((rotate(key[..., :placed, :], table), key[..., placed:, :]), dim=-2)
-        return self.out_proj(self._values(query, key, v))
+        return self.out_proj(self._values(query, key, v, spare))
 
-    def _values(self, query: Tensor, key: Tensor, v: Tensor) -> Tensor:
+    def _values(self, query: Tensor, key: Tensor, v: Tensor, spare: int) -> Tensor:
         narrow = self.num_heads == 1 and v.shape[-1] < self.internal_dim
         if narrow and not torch.is_grad_enabled():
-            return self.v_proj(weighted_values(query, key, v[:, None]).squeeze(1))
+            return self.v_proj(weighted_values(query, key, v[:, None], spare=spare).squeeze(1))
         values = self._heads(self.v_proj(v))
-        return weighted_values(query, key, values).transpose(1, 2).flatten(2)
+        return weighted_values(query, key, values, spare=spare).transpose(1, 2).flatten(2)

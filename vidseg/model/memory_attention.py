@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidseg.model.attention import RotaryAttention
+from vidseg.model.attention import RotaryAttention, spare_keys
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -26,14 +26,17 @@ class MemoryAttentionLayer(nn.Module):
         self.norm2 = nn.LayerNorm(d_model)
         self.norm3 = nn.LayerNorm(d_model)
 
-    def forward(self, x: Tensor, memory: Tensor, *, keys: Tensor, grid: tuple[int, int], pointers: int) -> Tensor:
-        """Condition x (N, h * w, C) on memory (N, K, Cm), whose last `pointers` tokens have no place.
+    def forward(
+        self, x: Tensor, memory: Tensor, *, keys: Tensor, grid: tuple[int, int], pointers: int, spare: int = 0
+    ) -> Tensor:
+        """Condition x (N, h * w, C) on memory (N, K, Cm), whose last `pointers` tokens have no place and of which the
+        last `spare` are not looked at.
 
         `keys` is the memory with its position codes added.
         """
         normed = self.norm1(x)
         x = x + self.self_attn(normed, normed, normed, grid=grid)
-        x = x + self.cross_attn_image(self.norm2(x), keys, memory, grid=grid, unplaced=pointers)
+        x = x + self.cross_attn_image(self.norm2(x), keys, memory, grid=grid, unplaced=pointers, spare=spare)
         return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
 
 
@@ -68,6 +71,9 @@ class MemoryAttention(nn.Module):
         grid = (features.shape[-2], features.shape[-1])
         x = (features + 0.1 * position).flatten(2).transpose(1, 2)
         keys = memory + memory_position
+        spare = spare_keys(memory, memory.shape[1])
+        if spare:
+            keys, memory = F.pad(keys, (0, 0, 0, spare)), F.pad(memory, (0, 0, 0, spare))
         for layer in self.layers:
-            x = layer(x, memory, keys=keys, grid=grid, pointers=pointers)
+            x = layer(x, memory, keys=keys, grid=grid, pointers=pointers + spare, spare=spare)
         return self.norm(x).transpose(1, 2).unflatten(2, grid)
