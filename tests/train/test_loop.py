@@ -17,6 +17,7 @@ from vidseg.train.distributed import Place
 from vidseg.train.loop import train
 from vidseg.train.metrics import read_rows
 from vidseg.train.run import start, step
+from vidseg.train.user import PromptConfig
 from vidseg.weights import load_model
 
 SCENES = SourceConfig("scenes")
@@ -96,6 +97,14 @@ def test_folder_holds_config_metrics_and_weights_that_load(whole):
     assert load_model(folder / "last.safetensors", device="cpu", dtype="float32").config.name == "tiny-test"
     assert reports[0].news.startswith("tiny-test: 625,994 parameters")
     assert reports[-1].news.startswith("done: 5 steps")
+
+
+def test_a_stage_may_have_its_own_prompts(tmp_path):
+    clicks = PromptConfig(mask=0, sloppy=0, box=0, click=1)
+    masks = PromptConfig(mask=1, sloppy=0, box=0, click=0)  # its own answer: on a clip of one frame nothing to learn
+    config = replace(CONFIG, stages=(StageConfig(1, (64, 64), 1, 2, 2, prompts=clicks),), prompts=masks)
+    run_to(tmp_path, config=config)
+    assert read_rows(tmp_path / "metrics.csv")[0]["loss"] > 0
 
 
 def test_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path):

@@ -36,7 +36,8 @@ class SourceConfig:
 @dataclass(frozen=True)
 class StageConfig:
     """A stretch of training on clips of one shape: `steps` batches of `batch` clips (in each process) of `frames`
-    frames of `size` (H, W) pixels with up to `objects` objects; `rate` scales the learning rate.
+    frames of `size` (H, W) pixels with up to `objects` objects; `rate` scales the learning rate, and `prompts`, if
+    given, are this stage's own.
     """
 
     steps: int
@@ -45,6 +46,7 @@ class StageConfig:
     batch: int
     objects: int = 2
     rate: float = 1.0
+    prompts: PromptConfig | None = None
 
 
 @dataclass(frozen=True)

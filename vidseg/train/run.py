@@ -28,6 +28,7 @@ from vidseg.train.initial import start_local
 from vidseg.train.losses import Sums, means, total
 from vidseg.train.model_step import Batch, forget_positions, make_batch, precision, run_batch
 from vidseg.train.schedule import Average, factor_at, freeze, make_optimiser, set_rate
+from vidseg.train.user import PromptConfig
 from vidseg.weights import load_model
 
 PARTS = ("loss", "focal", "dice", "iou", "score", "overlap", "norm", "skipped")
@@ -131,6 +132,7 @@ def step(run: Run, config: TrainConfig, stage: StageConfig, batches: Iterator[Cl
     """One step of the optimiser on the next batches; returns the numbers of `PARTS`, still on the device."""
     optimiser = config.optimiser
     device = run.model.device
+    prompts = stage.prompts or config.prompts
     run.optimiser.zero_grad(set_to_none=True)
     stats = torch.zeros(len(PARTS), device=device)
     for micro in range(optimiser.accumulate):
@@ -139,7 +141,7 @@ def step(run: Run, config: TrainConfig, stage: StageConfig, batches: Iterator[Cl
         first = place.rank * len(clips["exists"])
         batch = make_batch(
             clips,
-            config.prompts,
+            prompts,
             seed=config.seed,
             number=number,
             first=first,
@@ -148,10 +150,10 @@ def step(run: Run, config: TrainConfig, stage: StageConfig, batches: Iterator[Cl
         )
         if config.graphs:
             if run.graphs is None or not run.graphs.fits(batch):
-                run.graphs = Graphs(lambda batch: gradients(run.model, config, batch), run.model.parameters())
+                run.graphs = Graphs(lambda batch: gradients(run.model, config, prompts, batch), run.model.parameters())
             stats[:6] = run.graphs(batch)
         else:
-            stats[:6] += gradients(run.model, config, batch) / optimiser.accumulate
+            stats[:6] += gradients(run.model, config, prompts, batch) / optimiser.accumulate
     distributed.sum_gradients(run.model.parameters())
     norm = torch.nn.utils.clip_grad_norm_(
         [p for p in run.model.parameters() if p.grad is not None], optimiser.clip or math.inf
@@ -167,11 +169,11 @@ def step(run: Run, config: TrainConfig, stage: StageConfig, batches: Iterator[Cl
     return torch.nan_to_num(stats)
 
 
-def gradients(model: Sam2, config: TrainConfig, batch: Batch) -> Tensor:
+def gradients(model: Sam2, config: TrainConfig, prompts: PromptConfig, batch: Batch) -> Tensor:
     """Add the gradients of `batch` to those of the parameters; returns the first six numbers of `PARTS`."""
     device = batch.images.device
     with precision(device, arithmetic(config, device)):
-        sums, _ = run_batch(model, batch, config.losses, config.prompts, config.step)
+        sums, _ = run_batch(model, batch, config.losses, prompts, config.step)
     counts = Sums(*distributed.summed(torch.stack(sums)).unbind())
     loss = total(means(sums, counts), config.losses) / config.optimiser.accumulate
     loss.backward()

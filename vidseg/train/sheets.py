@@ -44,7 +44,7 @@ def draw_sheets(config: TrainConfig, folder: str | Path, *, clips: int = _CLIPS)
                 )
                 skips = source.report()
             path = target / f"source-{place + 1}-{source_config.kind}-stage-{number + 1}.jpg"
-            image = draw_sheet(made, config.prompts, seed=config.seed)
+            image = draw_sheet(made, stage.prompts or config.prompts, seed=config.seed)
             cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
             yield path
             skipped |= {skip.path: skip for skip in skips}
