@@ -34,6 +34,7 @@ class Annotating(RuleBasedStateMachine):
         self.session = self.open(clip)
         self.prompted: dict[int, set[int]] = {}
         self.accepted: dict[tuple[int, int], str] = {}
+        self.learned = 0  # times that the model learned or forgot, which no undo takes back
         self.past: list[Any] = []
         self.future: list[Any] = []
 
@@ -46,12 +47,12 @@ class Annotating(RuleBasedStateMachine):
         self.session.close()
         self.folder.cleanup()
 
-    def state(self) -> tuple[Any, Any]:
-        """All that a person can see, and the model's memory of it."""
+    def state(self) -> tuple[Any, Any, int]:
+        """All that a person can see, this machine's memory of it, and how often the model had learned by then."""
         project = self.session.project
         seen = view.annotation(project, 1, start=0, stop=FRAMES)
         shown = (seen["masks"], seen["prompts"], [one.to_json() for one in project.objects(1)])
-        return shown, ({key: set(value) for key, value in self.prompted.items()}, dict(self.accepted))
+        return shown, ({key: set(value) for key, value in self.prompted.items()}, dict(self.accepted)), self.learned
 
     def do(self, name: str, /, **fields: Any) -> dict[str, Any] | None:
         """Do a gesture; None if it was refused, which must change nothing."""
@@ -206,10 +207,45 @@ class Annotating(RuleBasedStateMachine):
         except Refused as refusal:
             assert refusal.code == "nothing" and not source
             return
-        shown, (prompted, accepted) = source.pop()
+        shown, (prompted, accepted), learned = source.pop()
         target.append(before)
-        assert self.state()[0] == shown
+        if learned == self.learned:
+            assert self.state()[0] == shown
+        else:
+            assert without_stale(self.state()[0]) == without_stale(shown)
         self.prompted, self.accepted = prompted, accepted
+
+    @rule()
+    def learn(self) -> None:
+        self.change_model("model.learn", steps=2)
+
+    @rule()
+    def forget(self) -> None:
+        self.change_model("model.forget")
+
+    def change_model(self, name: str, **fields: Any) -> None:
+        """Learn or forget: no mask changes by it, but those that the model propagated are out of date."""
+        before, project = self.state()[0], self.session.project
+        known = project.learned().weights is not None
+        possible = known if name == "model.forget" else any(mask.area for mask in self.spoken_for())
+        try:
+            self.session.do(name, **fields)
+            self.session.wait(30)
+        except Refused as refusal:
+            assert refusal.code == "nothing" and not possible
+            assert self.state()[0] == before
+            return
+        assert possible and (project.learned().weights is not None) == (name == "model.learn")
+        self.learned += 1
+        assert without_stale(self.state()[0]) == without_stale(before)
+        for mask in project.masks(1):
+            if mask.source == "propagated" and mask.state != "accepted":
+                assert is_stale(mask, project.anchors(1, mask.object))
+
+    def spoken_for(self) -> list[Any]:
+        """The masks that a person prompted, drew or accepted, and did not reject."""
+        masks = [mask for mask in self.session.project.masks(1) if mask.state != "rejected"]
+        return [mask for mask in masks if mask.source != "propagated" or mask.state == "accepted"]
 
     @rule()
     def restart(self) -> None:
@@ -231,6 +267,12 @@ class Annotating(RuleBasedStateMachine):
             mask = project.mask(1, number, frame)
             assert mask is not None and (mask.state, mask.counts) == ("accepted", counts)
         assert project.check() == []
+
+
+def without_stale(shown: Any) -> Any:
+    """What is shown, but for which masks are out of date."""
+    masks, *rest = shown
+    return [{key: value for key, value in mask.items() if key != "stale"} for mask in masks], *rest
 
 
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck)}
