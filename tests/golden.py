@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,13 @@ def seeded_model(preset: str, *, score_bias: float = 3.0) -> Sam2:
     shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     model.load_state_dict(seeded_state(shapes, score_bias=score_bias), strict=True, assign=True)
     return model.eval().requires_grad_(False)
+
+
+def looks(model: Sam2, times: float) -> Sam2:
+    """The same weights in a model of their own, whose `second_look` is `times`."""
+    other = Sam2(replace(model.config, second_look=times)).eval().requires_grad_(False)
+    other.load_state_dict(model.state_dict())
+    return other
 
 
 def golden_frames(shared: Path) -> list[Frame]:

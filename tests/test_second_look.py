@@ -1,15 +1,14 @@
 """Prompted objects are looked at twice, followed ones once."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
+from golden import looks
 
-from vidseg.model import Sam2
-from vidseg.second_look import Window, _not_meant, answer, look, window_at, window_of
-from vidseg.tracker import TrackerState, step
+from vidseg.second_look import _not_meant, answer, look, window_at, window_of
+from vidseg.tracker import Setting, TrackerState, step
 from vidseg.types import Box, Click, Frame, Prompt
+from vidseg.window import Window
 
 HEIGHT, WIDTH = 320, 640
 
@@ -23,13 +22,6 @@ def logits(left: int, top: int, right: int, bottom: int) -> torch.Tensor:
 @pytest.fixture
 def model(tiny_model):
     return looks(tiny_model, 1.6)
-
-
-def looks(tiny_model, times: float) -> Sam2:
-    """The tiny model's weights in a model of their own, which looks twice."""
-    model = Sam2(replace(tiny_model.config, second_look=times)).eval().requires_grad_(False)
-    model.load_state_dict(tiny_model.state_dict())
-    return model
 
 
 def test_the_window_is_around_the_answer_and_as_much_larger_as_the_model_says(model):
@@ -135,15 +127,27 @@ def test_other_models_look_once(tiny_model, monkeypatch):
     assert len(encoded) == 1
 
 
+STILL = Setting(gaze=False)
+
+
 def test_only_a_new_object_is_looked_at_twice(model, encoded):
     box = Prompt(1, 0, box=Box(200, 100, 300, 180))
-    state, _ = step(model, TrackerState(), frame(0), [box])
+    state, _ = step(model, TrackerState(), frame(0), [box], setting=STILL)
     assert len(encoded) == 2
-    state, _ = step(model, state, frame(1))
-    state, _ = step(model, state, frame(2), [Prompt(1, 2, clicks=(Click(250, 140),))])  # a correction
+    state, _ = step(model, state, frame(1), setting=STILL)
+    state, _ = step(model, state, frame(2), [Prompt(1, 2, clicks=(Click(250, 140),))], setting=STILL)  # a correction
     assert len(encoded) == 4
-    state, _ = step(model, state, frame(3), [Prompt(2, 3, mask=logits(200, 100, 300, 180).numpy() > 0)])
+    state, _ = step(model, state, frame(3), [Prompt(2, 3, mask=logits(200, 100, 300, 180).numpy() > 0)], setting=STILL)
     assert len(encoded) == 5
+
+
+def test_it_is_remembered_as_it_looks_in_the_window_that_follows(model, encoded):
+    box = Prompt(1, 0, box=Box(200, 100, 300, 180))
+    state, result = step(model, TrackerState(), frame(0), [box])
+    assert len(encoded) == 3 and encoded[0] == encoded[2]
+    assert state.gaze == (state.window, state.window) and result.window == state.window
+    step(model, state, frame(1))
+    assert len(encoded) == 4
 
 
 def test_what_is_seen_on_the_second_look_is_followed(model, tiny_model):

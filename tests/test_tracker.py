@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from golden import seeded_model
+from golden import looks, seeded_model
 
 import vidseg
 from vidseg import Box, Click, Frame, Limits, Prompt, Setting, TrackerState, step, track
@@ -17,9 +17,9 @@ SIZE = (60, 100)
 SETTING = Setting(Limits(pointers=9))
 
 
-@pytest.fixture(scope="module")
-def model():
-    return seeded_model("tiny-test")
+@pytest.fixture(scope="module", params=[0.0, 1.6], ids=["whole-frames", "gaze"])
+def model(request):
+    return looks(seeded_model("tiny-test"), request.param)
 
 
 @pytest.fixture(scope="module")
@@ -307,3 +307,20 @@ def test_prompts_that_cannot_be_used_are_refused(model, clip, prompts, says):
 def test_tracking_nothing_is_refused(model, clip):
     with pytest.raises(PromptError, match="nothing to track"):
         next(track(model, clip, []))
+
+
+def test_the_gaze_of_the_shipped_model_goes_along_with_a_small_object():
+    model, size = vidseg.load_model("nano", device="cpu"), (180, 320)
+    state, seen = TrackerState(), []
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    for index in range(10):
+        disc = np.hypot(columns - 60 - 14 * index, rows - 60 - 4 * index) < 16
+        image = np.where(disc[..., None], (220, 60, 30), (90, 110, 120)).astype(np.uint8)
+        prompts = [Prompt(1, 0, mask=disc)] if index == 0 else []
+        state, result = step(model, state, Frame(index, index / 25, image), prompts)
+        mask = result.masks()[0]
+        assert (mask & disc).sum() > 0.8 * (mask | disc).sum()
+        seen.append(result.window)
+    assert all(window.size == (72, 128) for window in seen)
+    lefts = [window.left for window in seen]
+    assert lefts[0] == lefts[2] == 0 and lefts == sorted(lefts) and lefts[-1] > 60

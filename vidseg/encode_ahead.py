@@ -1,4 +1,4 @@
-"""Frames with their features, encoded ahead of the tracker: what a frame looks like does not depend on the past.
+"""Frames with their features, encoded ahead of the tracker: what is seen through a window does not depend on the past.
 
 The decision to know: on a CPU a small network spends as much time waiting for its own threads as computing. So the
 next frame is encoded in a thread of its own, on a share of the cores, while this one is tracked on the others. Large
@@ -7,41 +7,89 @@ networks keep all cores busy by themselves, and a GPU computes in order anyway: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
 
-from vidseg.model import ImageFeatures, Sam2
-from vidseg.picture import prepare
+from vidseg.model import Sam2
+from vidseg.second_look import View
+from vidseg.tracker import look_at
 from vidseg.types import Frame
-from vidseg.video import read_ahead
+from vidseg.window import Window
 
-__all__ = ["Encoded", "encoded", "lanes", "pays"]
+__all__ = ["Encoded", "Windows", "encoded", "lanes", "pays"]
 
 _SMALL = 512  # pixels of the input's long side up to which a network counts as small
 
 
 class Encoded(NamedTuple):
-    """A frame and its features, None where they are not wanted."""
+    """A frame and what is seen of it, None where that is not wanted."""
 
     frame: Frame
-    features: ImageFeatures | None
+    view: View | None
+
+
+class Windows:
+    """The windows through which to look at coming frames, one for each, None for all of it: `after` a frame they are
+    told, and `encoded` takes them.
+    """
+
+    def __init__(self, first: Sequence[Window | None]) -> None:
+        self.told = deque(first)
+        self._ahead = len(first)
+
+    def after(self, gaze: Sequence[Window], *, waits: bool = False) -> None:
+        """A frame was tracked: tell the windows of `gaze` (see `TrackerState`) that were not told.
+
+        With `waits` no more than that of the next frame, which has a prompt: the answer decides where to look after it.
+        """
+        coming: Sequence[Window | None] = gaze or (None, None)
+        fresh = coming[self._ahead - 1 : 1 if waits else 2]
+        self.told.extend(fresh)
+        self._ahead += len(fresh) - 1
 
 
 def encoded(
-    model: Sam2, frames: Iterable[Frame], *, skip: Callable[[int], bool] = lambda index: False
+    model: Sam2, frames: Iterable[Frame], windows: Windows, *, skip: Callable[[int], bool] = lambda index: False
 ) -> Generator[Encoded, None, None]:
-    """Yield `frames` with their features, those whose index is to `skip` without; close it to stop the threads."""
-    threads = torch.get_num_threads()
+    """Yield `frames` with what is seen of them through `windows`, which are told after each; those whose index is to
+    `skip` without. Close it to stop the threads.
+    """
+    source, threads = iter(frames), torch.get_num_threads()
+
+    def see(window: Window | None) -> Encoded | None:
+        frame = next(source, None)
+        if frame is None:
+            return None
+        return Encoded(frame, None if skip(frame.index) else look_at(model, frame, window))
+
     if not pays(model):
-        yield from _each(model, frames, skip)
+        while (item := see(windows.told.popleft())) is not None:
+            yield item
         return
+
+    def see_beside(window: Window | None) -> Encoded | None:
+        torch.set_num_threads(threads // 2)  # of the thread that this runs in
+        return see(window)
+
     torch.set_num_threads(threads - threads // 2)
+    pool, begun = ThreadPoolExecutor(1, thread_name_prefix="vidseg-encode"), deque[Future[Encoded | None]]()
     try:
-        yield from read_ahead(_each(model, frames, skip, threads=threads // 2), depth=1)
+        while True:
+            while windows.told:
+                begun.append(pool.submit(see_beside, windows.told.popleft()))
+            item = begun.popleft().result()
+            if item is None:
+                return
+            yield item
     finally:
+        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
+        if isinstance(source, Generator):
+            source.close()
 
 
 def pays(model: Sam2) -> bool:
@@ -54,17 +102,3 @@ def lanes(model: Sam2) -> int:
     waits.
     """
     return torch.get_num_threads() if pays(model) else 1
-
-
-def _each(
-    model: Sam2, frames: Iterable[Frame], skip: Callable[[int], bool], *, threads: int | None = None
-) -> Iterator[Encoded]:
-    if threads is not None:
-        torch.set_num_threads(threads)  # of the thread that this runs in
-    for frame in frames:
-        if skip(frame.index):
-            yield Encoded(frame, None)
-            continue
-        with torch.inference_mode():
-            features = model.encode_image(prepare(model, frame.image))
-        yield Encoded(frame, features)

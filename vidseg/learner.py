@@ -24,9 +24,8 @@ import torch
 from vidseg.adaptation import DEFAULT, PARTS, SURE, Adaptation
 from vidseg.errors import ConfigError, VideoError
 from vidseg.model import Sam2
-from vidseg.picture import prepare
 from vidseg.prompt_check import check_prompts
-from vidseg.tracker import Setting, TrackerState, advance, by_frame, sweep
+from vidseg.tracker import Setting, TrackerState, advance, by_frame, look_at, sweep
 from vidseg.train.clip import stack
 from vidseg.train.config import OptimiserConfig
 from vidseg.train.losses import LossConfig, means, total
@@ -114,9 +113,7 @@ def examples_of(model: Sam2, video: Video | Sequence[Frame], prompts: Iterable[P
     for index, here in by_frame(prompts).items():
         frame = video[index]
         check_prompts(here, index=index, size=(frame.image.shape[0], frame.image.shape[1]))
-        with torch.inference_mode():
-            features = model.encode_image(prepare(model, frame.image))
-        _, result = advance(model, TrackerState(), frame, here, features=features, primed=True)
+        _, result = advance(model, TrackerState(), frame, here, view=look_at(model, frame), primed=True)
         masks = dict(zip(result.ids, result.masks(), strict=True))
         given = {prompt.object: prompt.mask for prompt in here}
         for id in result.ids:

@@ -28,14 +28,15 @@ class PromptTensors(NamedTuple):
     mask: Tensor | None
 
 
-def prepare(model: Sam2, image: np.ndarray) -> Tensor:
-    """Return the normalised (1, 3, h, w) input for an (H, W, 3) uint8 RGB picture.
+def prepare(model: Sam2, image: np.ndarray, *, like: tuple[int, int] | None = None) -> Tensor:
+    """Return the normalised (1, 3, h, w) input for an (H, W, 3) uint8 RGB picture, its shape that of one of size `like`
+    (H, W) where that is given.
 
     Antialiased bicubic, rounded to 8 bits; bytes are uploaded, and normalised on the device. SAM 2's own loader uses
     Pillow, whose rounding differs from torch's by one grey level here and there; to give SAM 2's numbers its square
     inputs use Pillow too (measured on one core, 854x480 to 512x288: Pillow 3.4 ms, torch 0.8 ms).
     """
-    h, w = model.config.input_size((image.shape[0], image.shape[1]))
+    h, w = model.config.input_size(like or (image.shape[0], image.shape[1]))
     if model.config.square:
         image = np.array(Image.fromarray(image).resize((w, h)))
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
@@ -51,9 +52,14 @@ def normalise(pixels: Tensor) -> Tensor:
     return (pixels.float() / 255 - mean) / std
 
 
-def prompt_tensors(model: Sam2, prompt: Prompt, size: tuple[int, int]) -> PromptTensors:
-    """Scale a prompt on a picture of `size` (H, W) to the network's input; a box becomes two labelled points."""
-    h, w = model.config.input_size(size)
+def prompt_tensors(
+    model: Sam2, prompt: Prompt, size: tuple[int, int], *, like: tuple[int, int] | None = None
+) -> PromptTensors:
+    """Scale a prompt on a picture of `size` (H, W) to the network's input; a box becomes two labelled points.
+
+    `like` is as in `prepare`.
+    """
+    h, w = model.config.input_size(like or size)
     if prompt.mask is not None:
         mask = torch.from_numpy(prompt.mask.astype(np.float32))[None, None]
         if mask.shape[-2:] != (h, w):

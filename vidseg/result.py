@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vidseg.errors import needs_extra
 from vidseg.masks import boxes as boxes_of
-from vidseg.picture import full_size
+from vidseg.window import Window, whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +22,7 @@ class TrackResult:
         ids: the objects' ids, in the order of everything below.
         logits: (N, h, w) mask logits at low resolution; above 0 is the object.
         score: (N,) logit that the object is in the frame; iou: (N,) predicted IoU of its mask, 0 to 1.
+        window: the part of the frame that the logits show, where that is not all of it.
     """
 
     frame: int
@@ -31,10 +32,11 @@ class TrackResult:
     logits: Tensor
     score: Tensor
     iou: Tensor
+    window: Window | None = None
 
     def full_logits(self) -> Tensor:
-        """Return mask logits (N, H, W) at the frame's size."""
-        return full_size(self.logits, self.size)
+        """Return mask logits (N, H, W) at the frame's size; -10 beyond the window."""
+        return (self.window or whole(self.size)).spread(self.logits, self.size)
 
     def masks(self) -> np.ndarray:
         """Return masks (N, H, W), bool, at the frame's size."""

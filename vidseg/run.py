@@ -17,13 +17,14 @@ import numpy as np
 import torch
 
 from vidseg.adaptation import Adaptation
-from vidseg.encode_ahead import Encoded, encoded, lanes
+from vidseg.encode_ahead import Encoded, Windows, encoded, lanes
 from vidseg.errors import ConfigError, VideoError, VidsegError
 from vidseg.job import Job, Sweep, check_job, describe, plan
 from vidseg.learner import Step, adapt, as_masks, examples_of, followed
 from vidseg.masks import palette
-from vidseg.model import ImageFeatures, Sam2
+from vidseg.model import Sam2
 from vidseg.run_folder import Checkpoint, RunFolder
+from vidseg.second_look import View
 from vidseg.stopwatch import Stopwatch, peak_memory_mb
 from vidseg.tracker import Setting, TrackerState, TrackResult, advance, limits_of, prime
 from vidseg.tracks import FrameRecord, frame_record
@@ -245,17 +246,23 @@ class _Run:
         frames = self.video.frames(todo.start, todo.stop, reverse=todo.reverse, on_error=self._lose)
         saved, reached = time.monotonic(), None
         decoded = _ahead(self.watch.each(frames))
-        with Worker() as worker, closing(encoded(self.model, decoded, skip=todo.is_blank)) as ahead:
+        prompted, step = {prompt.frame for prompt in given}, -1 if todo.reverse else 1
+        first = todo.order()[0] if todo.stop is not None and todo.order() else todo.start
+        windows = Windows(state.gaze[: 1 if first in prompted else 2] or (None,))
+        ahead = encoded(self.model, decoded, windows, skip=todo.is_blank)
+        with Worker() as worker, closing(ahead):
             worker.put(partial(torch.set_num_threads, 1))  # of the worker's thread: the others are to track
             try:
-                for index, frame, features in self._numbered(todo, ahead):
+                for index, frame, view in self._numbered(todo, ahead):
                     result = None
-                    if frame is not None and features is not None:
+                    if frame is not None and view is not None:
                         here = [prompt for prompt in given if prompt.frame == index]
                         with self.watch.time("model"):
                             state, result = advance(
-                                self.model, state, frame, here, features=features, setting=setting, primed=primed
+                                self.model, state, frame, here, view=view, setting=setting, primed=primed
                             )
+                    if frame is not None:
+                        windows.after(state.gaze, waits=index + step in prompted)
                     worker.put(partial(self._write, todo, index, frame, result))
                     reached = partial(self.folder.checkpoint, number, index, state)
                     if time.monotonic() - saved > self.checkpoint_seconds:
@@ -276,10 +283,8 @@ class _Run:
         if self.notice is not None:
             self.notice(message)
 
-    def _numbered(
-        self, todo: Sweep, frames: Iterator[Encoded]
-    ) -> Iterator[tuple[int, Frame | None, ImageFeatures | None]]:
-        """Yield every frame of a sweep with its number and features; None where it could not be decoded.
+    def _numbered(self, todo: Sweep, frames: Iterator[Encoded]) -> Iterator[tuple[int, Frame | None, View | None]]:
+        """Yield every frame of a sweep with its number and what is seen of it; None where it could not be decoded.
 
         Raises VideoError if that frame has a prompt.
         """
@@ -293,7 +298,7 @@ class _Run:
                     raise self._unusable(index)
                 yield index, None, None
             if not isinstance(item, int):
-                yield end, item.frame, item.features
+                yield end, item.frame, item.view
             due = end + step
 
     def _unusable(self, frame: int) -> VideoError:

@@ -21,50 +21,14 @@ from torch import Tensor
 
 from vidseg.model import Decoded, ImageFeatures, Sam2, fed_back
 from vidseg.picture import full_size, prepare, prompt_tensors
-from vidseg.types import Box, Click, Prompt
+from vidseg.types import Click, Prompt
+from vidseg.window import OUTSIDE, Window
 
-_OUTSIDE = -10.0  # logit beyond the window
 _WIDEST = 1.8  # longer side of a window to its shorter one
 _SNAP = 16  # window edges lie on so many parts of the picture, so that the next click finds the same window
 _WORTH = 1.25  # a window that magnifies less shows nothing new
 _SPECK = 0.1  # of the largest piece: smaller ones in a box are not meant
 _FOCUS = 0.3  # width and height of a window around one click, as shares of the picture's
-
-
-class Window(NamedTuple):
-    """Part of a picture: its edges in whole pixels, right and bottom excluded."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.bottom - self.top, self.right - self.left
-
-    def cut(self, picture: np.ndarray) -> np.ndarray:
-        """The (h, w, ...) part of a picture that the window shows."""
-        return np.ascontiguousarray(picture[self.top : self.bottom, self.left : self.right])
-
-    def holds(self, click: Click) -> bool:
-        """Whether a click lies within."""
-        return self.left <= click.x < self.right and self.top <= click.y < self.bottom
-
-    def moved(self, prompt: Prompt) -> Prompt:
-        """`prompt` in pixels of the window; what lies outside is taken to its edge."""
-        h, w = self.size
-
-        def x(value: float) -> float:
-            return min(max(value - self.left, 0.0), w - 1e-3)
-
-        def y(value: float) -> float:
-            return min(max(value - self.top, 0.0), h - 1e-3)
-
-        clicks = tuple(Click(x(c.x), y(c.y), c.on) for c in prompt.clicks)
-        box = prompt.box and Box(x(prompt.box.x1), y(prompt.box.y1), x(prompt.box.x2), y(prompt.box.y2))
-        return Prompt(prompt.object, prompt.frame, clicks=clicks, box=box)
 
 
 class View(NamedTuple):
@@ -109,7 +73,7 @@ def look_again(
     closer = answer(model, view(window), prompt, logits)
     if not bool((closer.logits > 0).any()):
         return None
-    return closer._replace(logits=closer.logits.masked_fill(_not_meant(closer.logits, prompt), _OUTSIDE))
+    return closer._replace(logits=closer.logits.masked_fill(_not_meant(closer.logits, prompt), OUTSIDE))
 
 
 def window_of(model: Sam2, logits: Tensor, prompt: Prompt) -> Window | None:
@@ -144,9 +108,9 @@ def window_at(size: tuple[int, int], click: Click) -> Window:
     return Window(left, top, right, bottom)
 
 
-def look(model: Sam2, picture: np.ndarray, window: Window) -> View:
-    """Encode what a window shows of an (H, W, 3) uint8 picture."""
-    return View(window, model.encode_image(prepare(model, window.cut(picture))))
+def look(model: Sam2, picture: np.ndarray, window: Window, *, like: tuple[int, int] | None = None) -> View:
+    """Encode what a window shows of an (H, W, 3) uint8 picture; `like` is as in `prepare`."""
+    return View(window, model.encode_image(prepare(model, window.cut(picture), like=like)))
 
 
 def answer(model: Sam2, view: View, prompt: Prompt, logits: Tensor) -> Closer:
@@ -164,7 +128,7 @@ def answer(model: Sam2, view: View, prompt: Prompt, logits: Tensor) -> Closer:
         mask=fed_back(before[:, 0]).to(model.dtype),
         multimask=False,
     )
-    closer = torch.full_like(logits, _OUTSIDE, dtype=torch.float32)
+    closer = torch.full_like(logits, OUTSIDE, dtype=torch.float32)
     inside = full_size(best_of(decoded), window.size)[0]
     closer[window.top : window.bottom, window.left : window.right] = inside
     return Closer(closer, decoded.iou[:, :1])

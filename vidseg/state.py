@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vidseg.errors import VidsegError
 from vidseg.memory import Memory, MemoryBank, Pointer
+from vidseg.window import Window
 
 _VERSION = 1
 
@@ -37,10 +38,19 @@ class ObjectTrack:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackerState:
-    """All objects, and the index of the last frame seen (-1 before the first)."""
+    """All objects after a frame.
+
+    Attributes:
+        frame: index of the last frame seen; -1 before the first.
+        window: the part of that frame that the tracks' logits show; None for all of it.
+        gaze: through which windows to look at the frames that come next; all of them where there is none (see
+            `vidseg.gaze`).
+    """
 
     tracks: tuple[ObjectTrack, ...] = ()
     frame: int = -1
+    window: Window | None = None
+    gaze: tuple[Window, ...] = ()
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -50,7 +60,9 @@ class TrackerState:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file; `load` reads it back, on any device. The file appears whole or not at all."""
         part = Path(f"{os.fspath(path)}.part")
-        torch.save({"vidseg_state": _VERSION, "frame": self.frame, "tracks": [_pack(t) for t in self.tracks]}, part)
+        looks = {"window": self.window and tuple(self.window), "gaze": [tuple(window) for window in self.gaze]}
+        tracks = [_pack(t) for t in self.tracks]
+        torch.save({"vidseg_state": _VERSION, "frame": self.frame, "tracks": tracks, **looks}, part)
         part.replace(path)
 
     @staticmethod
@@ -60,7 +72,13 @@ class TrackerState:
             packed = torch.load(path, map_location=device, weights_only=True)
             if packed["vidseg_state"] != _VERSION:
                 raise VidsegError(f"{path} is a tracker state of version {packed['vidseg_state']}; this is {_VERSION}")
-            return TrackerState(tuple(_unpack(t) for t in packed["tracks"]), packed["frame"])
+            window, gaze = packed.get("window"), packed.get("gaze", ())
+            return TrackerState(
+                tuple(_unpack(t) for t in packed["tracks"]),
+                packed["frame"],
+                window and Window(*window),
+                tuple(Window(*one) for one in gaze),
+            )
         except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError) as e:
             raise VidsegError(f"{path} is not a saved tracker state; give a file that TrackerState.save wrote") from e
 

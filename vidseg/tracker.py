@@ -11,26 +11,29 @@ see it too. `step`, and `track` on an iterator, are causal: a frame sees only wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vidseg.abreast import abreast
 from vidseg.errors import PromptError, VideoError
+from vidseg.gaze import Edges, around, next_window
 from vidseg.memory import Limits, Memory, MemoryBank, join, layout, memory_tokens, seen, tokens_of
 from vidseg.model import Decoded, ImageFeatures, Sam2, fed_back
-from vidseg.picture import prepare, prompt_tensors
+from vidseg.picture import prompt_tensors
 from vidseg.postprocess import make_exclusive
 from vidseg.prompt_check import check_prompts
 from vidseg.result import TrackResult
-from vidseg.second_look import look, look_again
+from vidseg.second_look import View, look, look_again
 from vidseg.state import ObjectTrack, TrackerState
-from vidseg.types import Frame, Prompt
+from vidseg.types import Click, Frame, Prompt
+from vidseg.window import Window, box_of, whole
 
 if TYPE_CHECKING:
     from vidseg.video import Video
@@ -42,23 +45,27 @@ __all__ = [
     "advance",
     "by_frame",
     "limits_of",
+    "look_at",
     "prime",
     "remove",
     "step",
     "sweep",
     "track",
+    "window_for",
 ]
 
 
 class Setting(NamedTuple):
     """How to track: `limits` of memory (what exceeds the model's own is cut), `exclusive` objects that may not overlap,
-    `reverse` in time; in how many `lanes` objects are followed at the same time, where they need not be one batch.
+    `reverse` in time; in how many `lanes` objects are followed at the same time, where they need not be one batch;
+    whether a model that can follows them with its `gaze` (see `vidseg.gaze`).
     """
 
     limits: Limits = Limits()
     exclusive: bool = False
     reverse: bool = False
     lanes: int = 1
+    gaze: bool = True
 
 
 DEFAULT = Setting()
@@ -91,8 +98,21 @@ def step(
         PromptError: a prompt that does not fit this frame.
     """
     check_prompts(prompts, index=frame.index, size=_size(frame))
-    features = model.encode_image(prepare(model, frame.image))
-    return advance(model, state, frame, prompts, features=features, setting=setting)
+    view = look_at(model, frame, window_for(state, frame.index))
+    return advance(model, state, frame, prompts, view=view, setting=setting)
+
+
+def window_for(state: TrackerState, frame: int) -> Window | None:
+    """Return the window through which `step` looks at the frame of that index; None for all of it."""
+    if state.frame == frame:
+        return state.window
+    return state.gaze[0] if state.gaze else None
+
+
+@torch.inference_mode()
+def look_at(model: Sam2, frame: Frame, window: Window | None = None) -> View:
+    """Encode a frame, or what a window shows of it."""
+    return look(model, frame.image, window or whole(_size(frame)), like=_size(frame))
 
 
 @torch.inference_mode()
@@ -102,24 +122,70 @@ def advance(
     frame: Frame,
     prompts: Sequence[Prompt] = (),
     *,
-    features: ImageFeatures,
+    view: View,
     setting: Setting = DEFAULT,
     primed: bool = False,
 ) -> tuple[TrackerState, TrackResult]:
-    """`step` for callers who encoded the frame themselves; `primed` prompts stand alone and see no memory."""
+    """`step` for callers who looked at the frame themselves; `primed` prompts stand alone and see no memory."""
     recent = min(setting.limits.recent, limits_of(model).recent)
     setting = setting._replace(limits=replace(setting.limits, recent=recent))
-    prompted = {p.object: p for p in prompts}
-    alone = {i for i, p in prompted.items() if primed or p.mask is not None}
-    waiting = [t for t in state.tracks if t.frame != frame.index and t.id not in alone]
+    alone = {p.object for p in prompts if primed or p.mask is not None}
     tracks = {t.id: t for t in state.tracks}
-    tracks |= {t.id: t for t in _follow(model, waiting, frame.index, features, setting)}
-    for prompt in prompted.values():
-        track = None if primed else tracks.get(prompt.object)
-        bank = tracks[prompt.object].bank if prompt.object in tracks else MemoryBank()
-        tracks[prompt.object] = _answer(model, track, bank, prompt, frame, features=features, setting=setting)
-    state = TrackerState(tuple(tracks.values()), frame.index)
+    if state.frame == frame.index:
+        tracks = {t.id: _reframed(model, t, state.window, view.window, frame) for t in state.tracks}
+    waiting = [t for t in state.tracks if t.frame != frame.index and t.id not in alone]
+    tracks |= {t.id: t for t in _follow(model, waiting, frame.index, view.features, setting)}
+    window = view.window
+    if prompts:
+        tracks, window = _answer_all(model, tracks, prompts, frame, view, setting, primed=primed)
+    gaze = _gaze(model, state, tracks, frame, window, setting, prompted=bool(prompts))
+    state = TrackerState(tuple(tracks.values()), frame.index, window, gaze)
     return state, _result(model, state, frame, setting)
+
+
+def _looks(model: Sam2, setting: Setting) -> bool:
+    return setting.gaze and model.config.second_look > 0
+
+
+def _gaze(
+    model: Sam2,
+    state: TrackerState,
+    tracks: Mapping[int, ObjectTrack],
+    frame: Frame,
+    window: Window,
+    setting: Setting,
+    *,
+    prompted: bool,
+) -> tuple[Window, ...]:
+    """The windows of the two frames that come next: after a prompt those of its own frame."""
+    if not _looks(model, setting) or not tracks:
+        return ()
+    if prompted:
+        return window, window
+    if state.frame == frame.index:
+        return state.gaze
+    coming = state.gaze[1] if len(state.gaze) > 1 else window
+    found = [_edges(track, window) for track in tracks.values()]
+    return coming, next_window(coming, window, found, _size(frame), model.config.second_look)
+
+
+def _edges(track: ObjectTrack, window: Window) -> Edges | None:
+    """Where an object was found, in pixels of the frame."""
+    box = box_of(track.logits[0]) if float(track.score[0]) > 0 else None
+    if box is None:
+        return None
+    (h, w), (left, top, right, bottom) = window.size, box
+    return window.left + left * w, window.top + top * h, window.left + right * w, window.top + bottom * h
+
+
+def _reframed(model: Sam2, track: ObjectTrack, before: Window | None, now: Window, frame: Frame) -> ObjectTrack:
+    """A track whose logits show the window `now` of the frame instead of the one `before`."""
+    size = _size(frame)
+    before = before or whole(size)
+    if before == now or not track.logits.shape[0]:
+        return track
+    grid = track.logits.shape[-2], track.logits.shape[-1]
+    return replace(track, logits=now.seen(before.spread(track.logits, size), grid).to(track.logits.dtype))
 
 
 def _follow(
@@ -150,6 +216,82 @@ def _follow(
     return [track for batch in done for track in batch]
 
 
+class _Answered(NamedTuple):
+    """The answer to a prompt as it was decoded through a window, its predicted IoU (1, 1), and the mask (H, W) that was
+    given or seen from closer by.
+    """
+
+    decoded: Decoded
+    view: View
+    iou: Tensor
+    mask: np.ndarray | None
+
+
+def _answer_all(
+    model: Sam2,
+    tracks: Mapping[int, ObjectTrack],
+    prompts: Sequence[Prompt],
+    frame: Frame,
+    view: View,
+    setting: Setting,
+    *,
+    primed: bool = False,
+) -> tuple[dict[int, ObjectTrack], Window]:
+    """Answer the prompts of a frame; returns all tracks, and the window that their logits now show.
+
+    The answers are remembered as they look through the window around all objects, through which the next frames will
+    be seen. New objects are looked for in the whole frame.
+    """
+    size, kept = _size(frame), dict(tracks)
+    all_of_it = view if view.window == whole(size) else None
+    answers: dict[int, _Answered] = {}
+    for prompt in prompts:
+        track = None if primed or prompt.mask is not None else kept.get(prompt.object)
+        here = view
+        if track is None or not _within(prompt, view.window):
+            here = all_of_it = all_of_it or look_at(model, frame)
+        if track is not None and track.frame == frame.index:
+            track = _reframed(model, track, view.window, here.window, frame)
+        bank = kept[prompt.object].bank if prompt.object in kept else MemoryBank()
+        answers[prompt.object] = _answer(model, track, bank, prompt, frame, view=here, setting=setting)
+    around_all = view
+    if _looks(model, setting):
+        others = [track for id, track in kept.items() if id not in answers and track.frame == frame.index]
+        edges = [_edges(track, view.window) for track in others]
+        edges += [_edges_of(answer, size) for answer in answers.values()]
+        window = around([one for one in edges if one is not None], size, model.config.second_look)
+        around_all = next((one for one in (view, all_of_it) if one and one.window == window), None) or look_at(
+            model, frame, window
+        )
+    for id, track in kept.items():
+        if id not in answers and track.frame == frame.index:
+            kept[id] = _reframed(model, track, view.window, around_all.window, frame)
+    for prompt in prompts:
+        bank = kept[prompt.object].bank if prompt.object in kept else MemoryBank()
+        decoded = _through(model, answers[prompt.object], prompt, around_all, size)
+        kept[prompt.object] = _told(model, prompt, bank, decoded, around_all, setting)
+    return kept, around_all.window
+
+
+def _within(prompt: Prompt, window: Window) -> bool:
+    """Whether all that a prompt points at lies in a window."""
+    corners = [] if prompt.box is None else [Click(*prompt.box[:2]), Click(prompt.box.x2 - 1, prompt.box.y2 - 1)]
+    return all(window.holds(one) for one in (*prompt.clicks, *corners))
+
+
+def _edges_of(answer: _Answered, size: tuple[int, int]) -> Edges | None:
+    """Where an answer lies, in pixels of the frame."""
+    window = answer.view.window
+    logits = answer.decoded.logits[0]
+    if answer.mask is not None:
+        window, logits = whole(size), torch.from_numpy(answer.mask.astype(np.float32))
+    box = box_of(logits)
+    if box is None:
+        return None
+    (h, w), (left, top, right, bottom) = window.size, box
+    return window.left + left * w, window.top + top * h, window.left + right * w, window.top + bottom * h
+
+
 def _answer(
     model: Sam2,
     track: ObjectTrack | None,
@@ -157,47 +299,59 @@ def _answer(
     prompt: Prompt,
     frame: Frame,
     *,
-    features: ImageFeatures,
+    view: View,
     setting: Setting,
-) -> ObjectTrack:
+) -> _Answered:
     """Answer a prompt: alone for a new object (`track` is None), as a correction of what was tracked otherwise."""
-    given = prompt_tensors(model, prompt, _size(frame))
+    window, features = view
+    size = _size(frame)
+    given = prompt_tensors(model, window.moved(prompt), window.size, like=size)
     if given.mask is not None:
         decoded = model.decode_mask(features.vision, features.high_res, given.mask)
-    else:
-        tokens, before = None, None
-        if track is not None:
-            tokens = memory_tokens(model, bank, prompt.frame, limits=setting.limits, reverse=setting.reverse)
-            if track.frame == prompt.frame:
-                before = fed_back(track.logits)
-        assert given.labels is not None
-        decoded = model.decode(
-            model.attend(features.vision, features.position, tokens),
-            features.high_res,
-            points=given.points,
-            labels=given.labels,
-            mask=before,
-            multimask=given.labels.shape[1] <= 1 and (track is None or model.config.track_candidates),
-        )
-        if track is None:
-            decoded = _closer(model, decoded, prompt, frame, features)
-    stored = model.encode_memory(features.vision, decoded.logits, decoded.score, binarise=True)
+        return _Answered(decoded, view, decoded.iou, prompt.mask)
+    tokens, before = None, None
+    if track is not None:
+        tokens = memory_tokens(model, bank, prompt.frame, limits=setting.limits, reverse=setting.reverse)
+        if track.frame == prompt.frame:
+            before = fed_back(track.logits)
+    assert given.labels is not None
+    decoded = model.decode(
+        model.attend(features.vision, features.position, tokens),
+        features.high_res,
+        points=given.points,
+        labels=given.labels,
+        mask=before,
+        multimask=given.labels.shape[1] <= 1 and (track is None or model.config.track_candidates),
+    )
+    closer = None
+    if track is None:
+        closer = look_again(model, decoded, prompt, partial(look, model, frame.image), size=size)
+    if closer is None:
+        return _Answered(decoded, view, decoded.iou.gather(1, decoded.best[:, None]), None)
+    return _Answered(decoded, view, closer.iou, (closer.logits > 0).cpu().numpy())
+
+
+def _through(model: Sam2, answer: _Answered, prompt: Prompt, view: View, size: tuple[int, int]) -> Decoded:
+    """An answer as it looks through another window, taken like a mask that was given."""
+    decoded, seen, iou, mask = answer
+    if view.window == seen.window and (mask is None or prompt.mask is not None):
+        return decoded
+    if mask is None:
+        mask = (seen.window.spread(decoded.logits, size)[0] > 0).cpu().numpy()
+    shown = Prompt(prompt.object, prompt.frame, mask=view.window.cut(mask))
+    small = prompt_tensors(model, shown, view.window.size, like=size).mask
+    if small is None or (prompt.mask is None and not small.any()):
+        return decoded
+    taken = model.decode_mask(view.features.vision, view.features.high_res, small)
+    return taken if prompt.mask is not None else taken._replace(iou=iou, score=decoded.score)
+
+
+def _told(model: Sam2, prompt: Prompt, bank: MemoryBank, decoded: Decoded, view: View, setting: Setting) -> ObjectTrack:
+    """The track of an object after an answer, which is remembered as what a person said."""
+    stored = model.encode_memory(view.features.vision, decoded.logits, decoded.score, binarise=True)
     blank = decoded.logits[:0]
     old = ObjectTrack(prompt.object, bank, -1, blank, blank, blank)
     return _moved(old, prompt.frame, decoded, stored, 0, prompted=True, limits=setting.limits)
-
-
-def _closer(model: Sam2, decoded: Decoded, prompt: Prompt, frame: Frame, features: ImageFeatures) -> Decoded:
-    """Return the answer after a second look, taken like a mask that was given; else `decoded`."""
-    closer = look_again(model, decoded, prompt, partial(look, model, frame.image), size=_size(frame))
-    if closer is None:
-        return decoded
-    seen = Prompt(prompt.object, prompt.frame, mask=(closer.logits > 0).cpu().numpy())
-    mask = prompt_tensors(model, seen, _size(frame)).mask
-    if mask is None or not mask.any():
-        return decoded
-    taken = model.decode_mask(features.vision, features.high_res, mask)
-    return taken._replace(iou=closer.iou, score=decoded.score)
 
 
 def _moved(
@@ -222,7 +376,7 @@ def _result(model: Sam2, state: TrackerState, frame: Frame, setting: Setting) ->
         score = iou = torch.zeros(0, device=model.device)
     if setting.exclusive:
         logits = make_exclusive(logits)
-    return TrackResult(frame.index, frame.seconds, size, state.ids, logits, score, iou)
+    return TrackResult(frame.index, frame.seconds, size, state.ids, logits, score, iou, state.window)
 
 
 def remove(state: TrackerState, object: int) -> TrackerState:
@@ -243,11 +397,9 @@ def prime(model: Sam2, video: Sequence[Frame], prompts: Iterable[Prompt], *, lim
     for index, given in by_frame(prompts).items():
         frame = video[index]
         check_prompts(given, index=index, size=_size(frame))
-        features = model.encode_image(prepare(model, frame.image))
-        for p in given:
-            bank = tracks[p.object].bank if p.object in tracks else MemoryBank()
-            tracks[p.object] = _answer(model, None, bank, p, frame, features=features, setting=Setting(limits))
-    return TrackerState(tuple(replace(t, frame=-1) for t in tracks.values()))
+        here, _ = _answer_all(model, tracks, given, frame, look_at(model, frame), Setting(limits), primed=True)
+        tracks = {id: replace(track, frame=-1) for id, track in here.items()}
+    return TrackerState(tuple(tracks.values()))
 
 
 def sweep(
@@ -267,9 +419,8 @@ def sweep(
     for frame in frames:
         here = given.get(frame.index, [])
         check_prompts(here, index=frame.index, size=_size(frame))
-        with torch.inference_mode():
-            features = model.encode_image(prepare(model, frame.image))
-        state, result = advance(model, state, frame, here, features=features, setting=setting, primed=primed)
+        view = look_at(model, frame, window_for(state, frame.index))
+        state, result = advance(model, state, frame, here, view=view, setting=setting, primed=primed)
         yield state, result
 
 

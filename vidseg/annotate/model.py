@@ -28,11 +28,12 @@ from ..learner import adapting
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2, fed_back
 from ..picture import full_size, prepare, prompt_tensors
-from ..second_look import Closer, View, Window, answer, best_of, look, look_again, window_at
+from ..second_look import Closer, View, answer, best_of, look, look_again, window_at
 from ..state import ObjectTrack, TrackerState
 from ..tracker import Setting, advance, limits_of
 from ..train.sources.examples import Example
 from ..types import Box, Click, Frame, Prompt
+from ..window import Window, whole
 from .paint import local_change
 from .segmenter import Answer, Followed
 
@@ -267,7 +268,8 @@ class ModelSegmenter:
     def memorise(self, encoded: EncodedFrame, mask: np.ndarray) -> Memory:
         """Remember that the object is `mask` (H, W) bool on this frame."""
         prompt = Prompt(1, encoded.frame.index, mask=mask)
-        state, _ = advance(self._model, TrackerState(), encoded.frame, [prompt], features=encoded.features)
+        setting = Setting(self._limits, gaze=False)
+        state, _ = advance(self._model, TrackerState(), encoded.frame, [prompt], view=_view(encoded), setting=setting)
         return state.tracks[0].bank.prompted[0]
 
     def begin(self, vouched: Sequence[Memory], recent: Sequence[Memory], *, reverse: bool = False) -> Trail:
@@ -286,10 +288,8 @@ class ModelSegmenter:
             return []
         blank = torch.zeros(0, device=self._model.device)
         objects = tuple(ObjectTrack(n, track.bank, -1, blank, blank, blank) for n, track in enumerate(tracks, 1))
-        setting = Setting(self._limits, reverse=tracks[0].reverse, lanes=self._lanes)
-        state, result = advance(
-            self._model, TrackerState(objects), encoded.frame, features=encoded.features, setting=setting
-        )
+        setting = Setting(self._limits, reverse=tracks[0].reverse, lanes=self._lanes, gaze=False)
+        state, result = advance(self._model, TrackerState(objects), encoded.frame, view=_view(encoded), setting=setting)
         masks = result.masks()
         scores, ious = result.score.float().sigmoid().tolist(), result.iou.float().clamp(0, 1).tolist()
         places = {number: row for row, number in enumerate(result.ids)}
@@ -331,6 +331,10 @@ class ModelSegmenter:
     def propose(self, encoded: EncodedFrame, options: automatic.Grid) -> Iterator[list[automatic.Proposal]]:
         """Yield masks of everything on a frame, some at a time."""
         return automatic.candidates(EncodedImage(self._model, encoded.size, encoded.features), options)
+
+
+def _view(encoded: EncodedFrame) -> View:
+    return View(whole(encoded.size), encoded.features)
 
 
 def _as_logits(mask: np.ndarray, device: torch.device) -> Tensor:

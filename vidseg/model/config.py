@@ -66,7 +66,8 @@ class Sam2Config:
         draw_clicks: clicks and boxes are also drawn into the mask prompt (off in SAM 2): a small network trained from
             nothing sees a drawn disc at once, and learns late to find a coded place.
         second_look: where an object is prompted, answer once more in a window so many times as wide and high
-            as it, encoded from close by (0: no, as in SAM 2; see `vidseg.second_look`).
+            as it, encoded from close by, and follow it through such a window (0: no, as in SAM 2; see
+            `vidseg.second_look` and `vidseg.gaze`).
         pointer_time: pointers carry a signed code of their age (2.1; off in 2.0).
         no_object_memory: memories of frames without the object carry a learned mark (2.1; off in 2.0).
         stability_delta, stability_threshold: single-mask output falls back to the best of the three candidates
