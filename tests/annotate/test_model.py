@@ -166,7 +166,7 @@ def test_a_correction_sees_what_was_said_on_the_first_and_the_nearest_frame(
     plain = segmenter.segment
 
     def watched(*args: Any, memories: Any = (), **named: Any) -> Any:
-        asked.append([memory.frame for memory in memories])
+        asked.append([one.memory.frame for one in memories])
         return plain(*args, memories=memories, **named)
 
     monkeypatch.setattr(segmenter, "segment", watched)

@@ -1,7 +1,8 @@
 """The annotator's `Segmenter` on vidseg's own models: SAM 2, the shipped one, and anything else `load_model` returns.
 
-An encoded frame carries the frame's number and size with its features. A track is one object's memory bank and the
-direction of travel; `follow` puts all tracks into one state, so that objects are tracked as one batch. Imports torch.
+An encoded frame carries the frame's number and size with what was seen of it, through one window or several (see
+`vidseg.gaze`). A track is one object's memory bank, the direction of travel and where to look next; `follow` puts all
+tracks into one state, so that objects are tracked as one batch. Imports torch.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ from .. import automatic
 from ..adaptation import Adaptation
 from ..encode_ahead import lanes, pays
 from ..errors import WeightsError
+from ..gaze import around
 from ..image import EncodedImage
 from ..learner import adapting
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2, fed_back
-from ..picture import full_size, prepare, prompt_tensors
+from ..picture import prompt_tensors
 from ..second_look import Closer, View, answer, best_of, look, look_again, window_at
 from ..state import ObjectTrack, TrackerState
-from ..tracker import Setting, advance, limits_of
+from ..tracker import Setting, advance, limits_of, look_at, window_for
 from ..train.sources.examples import Example
 from ..types import Box, Click, Frame, Prompt
-from ..window import Window, whole
+from ..window import Window, box_of, whole
 from .paint import local_change
 from .segmenter import Answer, Followed
 
@@ -41,24 +43,45 @@ _CLICKS = 0.5  # share of clips with clicks when the model learns: clicks are wh
 _GUESSED = 10.0  # logits of a first guess: as sure as a mask prompt's, see Sam2.decode_mask
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class EncodedFrame:
-    """A frame as the model sees it."""
+    """A frame as the model sees it: all of it, or through windows; each is encoded when it is first looked through."""
 
-    frame: Frame
-    features: ImageFeatures
+    def __init__(self, model: Sam2, frame: Frame) -> None:
+        self.frame = frame
+        self._model = model
+        self._views: dict[Window, View] = {}
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the frame."""
         return self.frame.image.shape[0], self.frame.image.shape[1]
 
+    @property
+    def features(self) -> ImageFeatures:
+        """Of all of the frame."""
+        return self.view().features
+
+    def view(self, window: Window | None = None) -> View:
+        """What is seen through a window; of all of the frame without one."""
+        window = window or whole(self.size)
+        if window not in self._views:
+            self._views[window] = look_at(self._model, self.frame, window)
+        return self._views[window]
+
+
+class Remembered(NamedTuple):
+    """What is kept of an object on one frame, and the window through which it was seen."""
+
+    memory: Memory
+    window: Window
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trail:
-    """One object on its way: what it remembers, and whether frames come in descending order."""
+    """One object on its way: what it remembers, where to look next, and whether frames come in descending order."""
 
     bank: MemoryBank
+    gaze: tuple[Window, ...]
     reverse: bool
 
 
@@ -104,23 +127,35 @@ class ModelSegmenter:
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="vidseg-encode") if pays(model) else None
         self._answered = _Answered()
         self._view_of: tuple[EncodedFrame, View] | None = None
-        self._seen: tuple[EncodedFrame | None, tuple[Memory, ...], Tensor | None] = None, (), None
+        self._seen: tuple[View | None, tuple[Remembered, ...], Tensor | None] = None, (), None
+        self._coming: Window | None = None  # through which the frame after the one followed next will be seen
         self.name = name or model.config.name
 
     @torch.inference_mode()
     def encode(self, frame: Frame) -> EncodedFrame:
-        """Look at a frame once."""
-        return EncodedFrame(frame, self._model.encode_image(prepare(self._model, frame.image)))
+        """Look at all of a frame."""
+        encoded = EncodedFrame(self._model, frame)
+        encoded.view()
+        return encoded
 
     def encode_ahead(self, read: Callable[[], Frame]) -> Callable[[], EncodedFrame]:
-        """See `Segmenter`: on some of the cores, until the result is taken, where that pays."""
+        """See `Segmenter`: on some of the cores, until the result is taken, where that pays; through the window that
+        `follow` will want.
+        """
+        window = self._coming
+
+        def look() -> EncodedFrame:
+            encoded = EncodedFrame(self._model, read())
+            encoded.view(window)
+            return encoded
+
         if self._beside is None:
-            return lambda: self.encode(read())
+            return look
         share = self._threads // 2
 
         def encode() -> EncodedFrame:
             torch.set_num_threads(share)
-            return self.encode(read())
+            return look()
 
         def take() -> EncodedFrame:
             try:
@@ -140,26 +175,30 @@ class ModelSegmenter:
         clicks: Sequence[Click] = (),
         box: Box | None = None,
         mask: np.ndarray | None = None,
-        memories: Sequence[Memory] = (),
+        memories: Sequence[Remembered] = (),
         ambiguous: bool = False,
     ) -> Answer:
         """Answer a box and clicks one after the other, or all together as corrections of a `mask`.
 
-        A model that looks twice corrects a mask around the last click only, from close by.
+        A model that looks twice sees a frame as it does those that are remembered, and corrects a mask around the last
+        click only, from close by.
         """
         height, width = encoded.size
         inside = tuple(Click(min(c.x, width - 1e-3), min(c.y, height - 1e-3), c.on) for c in clicks)
-        closer = None
+        closer, window = None, whole(encoded.size)
         if mask is None:
             decoded, closer = self._one_by_one(encoded, inside, box)
         else:
-            conditioned = self._conditioned(encoded, tuple(memories))
-            decoded = self._decode(encoded, conditioned, inside, box, self._guess(mask, encoded))
+            if memories:
+                window = self._around(mask, encoded.size, inside, box)
+            view = encoded.view(window)
+            conditioned = self._conditioned(view, encoded.frame.index, tuple(memories))
+            decoded = self._decode(encoded, view, conditioned, inside, box, self._guess(mask, view))
             if self._model.config.second_look and inside and box is None:
-                closer = self._focused(encoded, mask, decoded, inside)
+                closer = self._focused(encoded, window, mask, decoded, inside)
         best = int(decoded.best[0])
         order = [int(n) for n in decoded.iou[0].argsort(descending=True)] if ambiguous else [best]
-        pixels = _pixels(decoded.candidates[0, order], encoded.size)
+        pixels = _pixels(decoded.candidates[0, order], window, encoded.size)
         if closer is not None:
             pixels[order.index(best)] = (closer.logits > 0).cpu().numpy()
         return Answer(
@@ -178,13 +217,13 @@ class ModelSegmenter:
         known = self._answered
         known.keep(clicks)
         first = 0 if box is not None else 1
-        plain = self._conditioned(encoded, ())
+        plain = self._conditioned(encoded.view(), encoded.frame.index, ())
         for count in range(first + len(known.answers), max(first, len(clicks)) + 1):
             before = known.answers[-1] if known.answers else None
             closer = None if before is None else self._closer(encoded, before, clicks[:count], box)
             if before is None or closer is None:
                 guess = None if before is None else self._guess_of(before, encoded)
-                before = _Told(self._decode(encoded, plain, clicks[:count], box, guess), None)
+                before = _Told(self._decode(encoded, encoded.view(), plain, clicks[:count], box, guess), None)
                 closer = self._closer(encoded, before, clicks[:count], box)
             known.answers.append(_Told(before.decoded, closer))
         known.clicks = clicks
@@ -199,37 +238,58 @@ class ModelSegmenter:
         view = partial(self._view, encoded)
         return look_again(self._model, before.decoded, prompt, view, size=encoded.size, before=logits)
 
-    def _conditioned(self, encoded: EncodedFrame, memories: tuple[Memory, ...]) -> Tensor:
-        """A frame's features in view of memories; the last are kept, since clicks come one after the other."""
+    def _around(
+        self, mask: np.ndarray, size: tuple[int, int], clicks: Sequence[Click] = (), box: Box | None = None
+    ) -> Window:
+        """The window through which the model looks at a mask, and at what is pointed at."""
+        points = [click[:2] for click in clicks]
+        if box is not None:
+            points += [box[:2], box[2:]]
+        shares = box_of(torch.from_numpy(mask.astype(np.float32))) if self._model.config.second_look else None
+        if shares is None:
+            return whole(size)
+        (h, w), (left, top, right, bottom) = size, shares
+        window = around([(left * w, top * h, right * w, bottom * h)], size, self._model.config.second_look)
+        if all(window.holds(Click(*point)) for point in points):
+            return window
+        return whole(size)
+
+    def _conditioned(self, view: View, frame: int, memories: tuple[Remembered, ...]) -> Tensor:
+        """A view's features in sight of memories; the last are kept, since clicks come one after the other."""
         known, seen, features = self._seen
-        if known is not encoded or [*map(id, seen)] != [*map(id, memories)]:
-            tokens = memory_tokens(self._model, MemoryBank(memories), encoded.frame.index, limits=self._limits)
-            features = self._model.attend(encoded.features.vision, encoded.features.position, tokens)
-            self._seen = encoded, memories, features
+        if known is not view or [*map(id, seen)] != [*map(id, memories)]:
+            bank = MemoryBank(tuple(one.memory for one in memories))
+            tokens = memory_tokens(self._model, bank, frame, limits=self._limits)
+            features = self._model.attend(view.features.vision, view.features.position, tokens)
+            self._seen = view, memories, features
         assert features is not None
         return features
 
     def _decode(
         self,
         encoded: EncodedFrame,
+        view: View,
         conditioned: Tensor,
         clicks: tuple[Click, ...],
         box: Box | None,
         guess: Tensor | None,
     ) -> Decoded:
-        given = prompt_tensors(self._model, Prompt(1, encoded.frame.index, clicks=clicks, box=box), encoded.size)
+        prompt = view.window.moved(Prompt(1, encoded.frame.index, clicks=clicks, box=box))
+        given = prompt_tensors(self._model, prompt, view.window.size, like=encoded.size)
         return self._model.decode(
             conditioned,
-            encoded.features.high_res,
+            view.features.high_res,
             points=given.points,
             labels=given.labels,
             mask=guess,
             multimask=guess is None and box is None,
         )
 
-    def _focused(self, encoded: EncodedFrame, mask: np.ndarray, decoded: Decoded, clicks: tuple[Click, ...]) -> Closer:
+    def _focused(
+        self, encoded: EncodedFrame, seen: Window, mask: np.ndarray, decoded: Decoded, clicks: tuple[Click, ...]
+    ) -> Closer:
         """The corrected mask, looked at through a window around the last click; what lies outside stays."""
-        pixels = _pixels(best_of(decoded), encoded.size)[0]
+        pixels = _pixels(best_of(decoded), seen, encoded.size)[0]
         corrected = _as_logits(local_change(mask, pixels, clicks[-1]), self._model.device)
         window = window_at(encoded.size, clicks[-1])
         prompt = Prompt(1, encoded.frame.index, clicks=tuple(click for click in clicks if window.holds(click)))
@@ -255,31 +315,32 @@ class ModelSegmenter:
         )
         return fed_back(small[:, 0]).to(self._model.dtype)
 
-    def _guess(self, mask: np.ndarray, encoded: EncodedFrame) -> Tensor:
+    def _guess(self, mask: np.ndarray, view: View) -> Tensor:
         """A mask as the logits that the decoder takes for a first guess, (1, 1, 4h, 4w)."""
-        h, w = encoded.features.vision.shape[-2:]
-        logits = _as_logits(mask, self._model.device)[None, None]
-        small = torch.nn.functional.interpolate(
-            logits, size=(4 * h, 4 * w), mode="bilinear", align_corners=False, antialias=True
-        )
-        return small.to(self._model.dtype)
+        h, w = view.features.vision.shape[-2:]
+        logits = _as_logits(mask, self._model.device)[None]
+        return view.window.seen(logits, (4 * h, 4 * w))[None].to(self._model.dtype)
 
     @torch.inference_mode()
-    def memorise(self, encoded: EncodedFrame, mask: np.ndarray) -> Memory:
-        """Remember that the object is `mask` (H, W) bool on this frame."""
+    def memorise(self, encoded: EncodedFrame, mask: np.ndarray) -> Remembered:
+        """Remember that the object is `mask` (H, W) bool on this frame, as it looks in the window around it."""
+        window = self._around(mask, encoded.size)
         prompt = Prompt(1, encoded.frame.index, mask=mask)
         setting = Setting(self._limits, gaze=False)
-        state, _ = advance(self._model, TrackerState(), encoded.frame, [prompt], view=_view(encoded), setting=setting)
-        return state.tracks[0].bank.prompted[0]
+        view = encoded.view(window)
+        state, _ = advance(self._model, TrackerState(), encoded.frame, [prompt], view=view, setting=setting)
+        return Remembered(state.tracks[0].bank.prompted[0], window)
 
-    def begin(self, vouched: Sequence[Memory], recent: Sequence[Memory], *, reverse: bool = False) -> Trail:
-        """Start to follow an object that is remembered."""
+    def begin(self, vouched: Sequence[Remembered], recent: Sequence[Remembered], *, reverse: bool = False) -> Trail:
+        """Start to follow an object that is remembered, where it was seen last."""
+        memories, past = (tuple(one.memory for one in kept) for kept in (vouched, recent))
         bank = MemoryBank(
-            tuple(vouched)[: self._limits.prompted],
-            tuple(recent)[-self._limits.recent :] if self._limits.recent else (),
-            tuple(Pointer(memory.frame, memory.pointer) for memory in recent)[-self._limits.pointers :],
+            memories[: self._limits.prompted],
+            past[-self._limits.recent :] if self._limits.recent else (),
+            tuple(Pointer(memory.frame, memory.pointer) for memory in past)[-self._limits.pointers :],
         )
-        return Trail(bank, reverse)
+        last = [*vouched, *recent][-1:]
+        return Trail(bank, tuple(one.window for one in last) * 2, reverse)
 
     @torch.inference_mode()
     def follow(self, tracks: Sequence[Trail], encoded: EncodedFrame) -> list[tuple[Trail, Followed]]:
@@ -288,14 +349,20 @@ class ModelSegmenter:
             return []
         blank = torch.zeros(0, device=self._model.device)
         objects = tuple(ObjectTrack(n, track.bank, -1, blank, blank, blank) for n, track in enumerate(tracks, 1))
-        setting = Setting(self._limits, reverse=tracks[0].reverse, lanes=self._lanes, gaze=False)
-        state, result = advance(self._model, TrackerState(objects), encoded.frame, view=_view(encoded), setting=setting)
+        setting = Setting(self._limits, reverse=tracks[0].reverse, lanes=self._lanes)
+        before = TrackerState(objects, gaze=_joined([track.gaze for track in tracks], encoded.size))
+        view = encoded.view(window_for(before, encoded.frame.index))
+        state, result = advance(self._model, before, encoded.frame, view=view, setting=setting)
+        self._coming = state.gaze[-1] if state.gaze else None
         masks = result.masks()
         scores, ious = result.score.float().sigmoid().tolist(), result.iou.float().clamp(0, 1).tolist()
         places = {number: row for row, number in enumerate(result.ids)}
         banks = {track.id: track.bank for track in state.tracks}
         return [
-            (replace(track, bank=banks[n]), Followed(masks[places[n]], scores[places[n]], ious[places[n]]))
+            (
+                replace(track, bank=banks[n], gaze=state.gaze),
+                Followed(masks[places[n]], scores[places[n]], ious[places[n]]),
+            )
             for n, track in enumerate(tracks, 1)
         ]
 
@@ -333,8 +400,11 @@ class ModelSegmenter:
         return automatic.candidates(EncodedImage(self._model, encoded.size, encoded.features), options)
 
 
-def _view(encoded: EncodedFrame) -> View:
-    return View(whole(encoded.size), encoded.features)
+def _joined(gazes: Sequence[tuple[Window, ...]], size: tuple[int, int]) -> tuple[Window, ...]:
+    """Where to look next for several objects: where all do, or around all that each looks at."""
+    if len(set(gazes)) == 1:
+        return gazes[0]
+    return tuple(around(windows, size, 1.0) for windows in zip(*gazes, strict=False))
 
 
 def _as_logits(mask: np.ndarray, device: torch.device) -> Tensor:
@@ -342,9 +412,9 @@ def _as_logits(mask: np.ndarray, device: torch.device) -> Tensor:
     return (torch.from_numpy(mask.astype(np.float32)).to(device) * 2 - 1) * _GUESSED
 
 
-def _pixels(logits: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """(M, 4h, 4w) logits as (M, H, W) bool masks."""
-    return (full_size(logits.float(), size) > 0).cpu().numpy()
+def _pixels(logits: Tensor, window: Window, size: tuple[int, int]) -> np.ndarray:
+    """(M, 4h, 4w) logits of a window as (M, H, W) bool masks."""
+    return (window.spread(logits.float(), size) > 0).cpu().numpy()
 
 
 def _share(value: Tensor) -> float:
