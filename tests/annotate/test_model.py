@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import shapes
 import torch
+from golden import looks
 
 from vidseg import cli
 from vidseg.annotate import Project, Session, open_session
@@ -60,14 +61,41 @@ def test_following_a_mask_is_what_track_does(network: Sam2, segmenter: ModelSegm
     assert sum(mask.sum() for mask in expected[7]) > 0
 
 
-def test_following_backwards_is_what_track_does(network: Sam2, segmenter: ModelSegmenter) -> None:
+@pytest.mark.parametrize("times", [0.0, 1.6])
+def test_following_backwards_is_what_track_does(network: Sam2, times: float) -> None:
+    network = looks(network, times)
+    segmenter = ModelSegmenter(network)
     mask = shapes.truth(7)[1]
     frames = [frame(n) for n in range(8)]
-    expected = {r.frame: r.masks()[0] for r in track(network, frames, [Prompt(1, 7, mask=mask)], reverse=True)}
+    expected = {r.frame: r for r in track(network, frames, [Prompt(1, 7, mask=mask)], reverse=True)}
     trail = segmenter.begin([segmenter.memorise(segmenter.encode(frame(7)), mask)], [], reverse=True)
     for n in range(6, -1, -1):
+        assert not times or trail.gaze[0] == expected[n].window
         ((trail, found),) = segmenter.follow([trail], segmenter.encode(frame(n)))
-        assert (found.mask == expected[n]).all()
+        assert (found.mask == expected[n].masks()[0]).all()
+
+
+def test_frames_on_the_way_are_encoded_once_through_the_window_that_is_wanted(network: Sam2, monkeypatch) -> None:
+    network = looks(network, 1.6)
+    segmenter = ModelSegmenter(network)
+    trail = segmenter.begin([segmenter.memorise(segmenter.encode(frame(0)), shapes.truth(0)[2])], [])
+    sizes, encode = [], network.encode_image
+    monkeypatch.setattr(network, "encode_image", lambda images: sizes.append(images.shape) or encode(images))
+    coming = segmenter.encode_ahead(lambda: frame(1))()
+    for n in range(2, 6):
+        encoded, ahead = coming, segmenter.encode_ahead(lambda n=n: frame(n))
+        ((trail, _),) = segmenter.follow([trail], encoded)
+        coming = ahead()
+    assert len(sizes) == 5
+
+
+def test_objects_that_look_elsewhere_are_followed_in_one_window(network: Sam2) -> None:
+    segmenter = ModelSegmenter(looks(network, 1.6))
+    first = segmenter.encode(frame(0))
+    both = [segmenter.begin([segmenter.memorise(first, mask)], []) for mask in shapes.truth(0).values()]
+    assert both[0].gaze != both[1].gaze
+    (one, _), (other, _) = segmenter.follow(both, segmenter.encode(frame(1)))
+    assert one.gaze == other.gaze and len(one.gaze) == 2
 
 
 def test_an_object_followed_alone_or_with_others_has_the_same_masks(segmenter: ModelSegmenter) -> None:

@@ -128,7 +128,7 @@ class ModelSegmenter:
         self._answered = _Answered()
         self._view_of: tuple[EncodedFrame, View] | None = None
         self._seen: tuple[View | None, tuple[Remembered, ...], Tensor | None] = None, (), None
-        self._coming: Window | None = None  # through which the frame after the one followed next will be seen
+        self._coming: Window | None = None  # through which the frame that is encoded ahead will be wanted
         self.name = name or model.config.name
 
     @torch.inference_mode()
@@ -340,6 +340,7 @@ class ModelSegmenter:
             tuple(Pointer(memory.frame, memory.pointer) for memory in past)[-self._limits.pointers :],
         )
         last = [*vouched, *recent][-1:]
+        self._coming = last[0].window if last else None
         return Trail(bank, tuple(one.window for one in last) * 2, reverse)
 
     @torch.inference_mode()
