@@ -309,6 +309,15 @@ def test_tracking_nothing_is_refused(model, clip):
         next(track(model, clip, []))
 
 
+def test_frames_may_become_smaller_or_larger_on_the_way(model, clip):
+    state, _ = step(model, TrackerState(), clip[0], [click()], setting=SETTING)
+    for index, size in enumerate([(30, 50), (120, 200), SIZE], start=1):
+        image = np.ascontiguousarray(np.resize(clip[index].image, (*size, 3)))
+        for number in (2 * index, 2 * index + 1):
+            state, result = step(model, state, Frame(number, number / 10, image), setting=SETTING)
+            assert result.masks().shape == (1, *size)
+
+
 def test_the_gaze_of_the_shipped_model_goes_along_with_a_small_object():
     model, size = vidseg.load_model("nano", device="cpu"), (180, 320)
     state, seen = TrackerState(), []

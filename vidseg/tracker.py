@@ -111,8 +111,11 @@ def window_for(state: TrackerState, frame: int) -> Window | None:
 
 @torch.inference_mode()
 def look_at(model: Sam2, frame: Frame, window: Window | None = None) -> View:
-    """Encode a frame, or what a window shows of it."""
-    return look(model, frame.image, window or whole(_size(frame)), like=_size(frame))
+    """Encode a frame, or what a window shows of it; all of a frame that is smaller than those before."""
+    size = _size(frame)
+    if window is None or window.right > size[1] or window.bottom > size[0]:
+        window = whole(size)
+    return look(model, frame.image, window, like=size)
 
 
 @torch.inference_mode()
