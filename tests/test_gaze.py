@@ -6,7 +6,7 @@ import torch
 
 from vidseg.gaze import around, next_window
 from vidseg.types import Box, Click, Prompt
-from vidseg.window import Window, box_of, whole
+from vidseg.window import Window, whole
 
 SIZE = (200, 400)
 ALL = whole(SIZE)
@@ -70,9 +70,10 @@ def test_answers_are_spread_over_the_picture_and_seen_again():
     logits[:, 2:6, 5:15] = 5.0
     spread = window.spread(logits, SIZE)
     assert spread.shape == (1, *SIZE) and (spread[0, :20] == -10).all() and (spread[0, :, 120:] == -10).all()
-    assert box_of(spread[0]) == pytest.approx((60 / 400, 28 / 200, 100 / 400, 44 / 200), abs=0.01)
+    assert window.edges(logits[0]) == pytest.approx((60, 28, 100, 44))
+    assert ALL.edges(spread[0]) == pytest.approx((60, 28, 100, 44), abs=1)
     assert torch.equal(window.seen(spread, (10, 20)) > 0, logits > 0)
-    assert box_of(torch.full((4, 4), -1.0)) is None
+    assert window.edges(torch.full((4, 4), -1.0)) is None
 
 
 def test_all_of_a_prompt_is_moved_into_a_window():

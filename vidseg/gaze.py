@@ -12,10 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vidseg.window import Window, whole
-
-Edges = tuple[float, float, float, float]
-"""Left, top, right and bottom, in pixels of the picture."""
+from vidseg.window import Edges, Window, whole
 
 _LEAST = 0.4  # of the picture's width and height: from closer by too little is seen of what is around
 _SHRINK = 0.3  # of the way to a smaller window is gone at once, all of it to a larger one

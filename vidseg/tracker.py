@@ -23,7 +23,7 @@ from torch import Tensor
 
 from vidseg.abreast import abreast
 from vidseg.errors import PromptError, VideoError
-from vidseg.gaze import Edges, around, next_window
+from vidseg.gaze import around, next_window
 from vidseg.memory import Limits, Memory, MemoryBank, join, layout, memory_tokens, seen, tokens_of
 from vidseg.model import Decoded, ImageFeatures, Sam2, fed_back
 from vidseg.picture import prompt_tensors
@@ -33,7 +33,7 @@ from vidseg.result import TrackResult
 from vidseg.second_look import View, look, look_again
 from vidseg.state import ObjectTrack, TrackerState
 from vidseg.types import Click, Frame, Prompt
-from vidseg.window import Window, box_of, whole
+from vidseg.window import Edges, Window, whole
 
 if TYPE_CHECKING:
     from vidseg.video import Video
@@ -135,7 +135,7 @@ def advance(
     alone = {p.object for p in prompts if primed or p.mask is not None}
     tracks = {t.id: t for t in state.tracks}
     if state.frame == frame.index:
-        tracks = {t.id: _reframed(model, t, state.window, view.window, frame) for t in state.tracks}
+        tracks = {t.id: _reframed(t, state.window, view.window, frame) for t in state.tracks}
     waiting = [t for t in state.tracks if t.frame != frame.index and t.id not in alone]
     tracks |= {t.id: t for t in _follow(model, waiting, frame.index, view.features, setting)}
     window = view.window
@@ -173,15 +173,11 @@ def _gaze(
 
 
 def _edges(track: ObjectTrack, window: Window) -> Edges | None:
-    """Where an object was found, in pixels of the frame."""
-    box = box_of(track.logits[0]) if float(track.score[0]) > 0 else None
-    if box is None:
-        return None
-    (h, w), (left, top, right, bottom) = window.size, box
-    return window.left + left * w, window.top + top * h, window.left + right * w, window.top + bottom * h
+    """Where an object was found, in pixels of the frame; None for one that is not in sight."""
+    return window.edges(track.logits[0]) if float(track.score[0]) > 0 else None
 
 
-def _reframed(model: Sam2, track: ObjectTrack, before: Window | None, now: Window, frame: Frame) -> ObjectTrack:
+def _reframed(track: ObjectTrack, before: Window | None, now: Window, frame: Frame) -> ObjectTrack:
     """A track whose logits show the window `now` of the frame instead of the one `before`."""
     size = _size(frame)
     before = before or whole(size)
@@ -254,7 +250,7 @@ def _answer_all(
         if track is None or not _within(prompt, view.window):
             here = all_of_it = all_of_it or look_at(model, frame)
         if track is not None and track.frame == frame.index:
-            track = _reframed(model, track, view.window, here.window, frame)
+            track = _reframed(track, view.window, here.window, frame)
         bank = kept[prompt.object].bank if prompt.object in kept else MemoryBank()
         answers[prompt.object] = _answer(model, track, bank, prompt, frame, view=here, setting=setting)
     around_all = view
@@ -268,7 +264,7 @@ def _answer_all(
         )
     for id, track in kept.items():
         if id not in answers and track.frame == frame.index:
-            kept[id] = _reframed(model, track, view.window, around_all.window, frame)
+            kept[id] = _reframed(track, view.window, around_all.window, frame)
     for prompt in prompts:
         bank = kept[prompt.object].bank if prompt.object in kept else MemoryBank()
         decoded = _through(model, answers[prompt.object], prompt, around_all, size)
@@ -284,15 +280,9 @@ def _within(prompt: Prompt, window: Window) -> bool:
 
 def _edges_of(answer: _Answered, size: tuple[int, int]) -> Edges | None:
     """Where an answer lies, in pixels of the frame."""
-    window = answer.view.window
-    logits = answer.decoded.logits[0]
     if answer.mask is not None:
-        window, logits = whole(size), torch.from_numpy(answer.mask.astype(np.float32))
-    box = box_of(logits)
-    if box is None:
-        return None
-    (h, w), (left, top, right, bottom) = window.size, box
-    return window.left + left * w, window.top + top * h, window.left + right * w, window.top + bottom * h
+        return whole(size).edges(torch.from_numpy(answer.mask.astype(np.float32)))
+    return answer.view.window.edges(answer.decoded.logits[0])
 
 
 def _answer(

@@ -15,6 +15,9 @@ from vidseg.types import Box, Click, Prompt
 OUTSIDE = -10.0
 """The logit of everything beyond a window."""
 
+Edges = tuple[float, float, float, float]
+"""Left, top, right and bottom, in pixels of a picture."""
+
 
 class Window(NamedTuple):
     """Part of a picture: its edges in whole pixels, right and bottom excluded."""
@@ -66,17 +69,18 @@ class Window(NamedTuple):
         inside = logits[None, :, self.top : self.bottom, self.left : self.right].float()
         return F.interpolate(inside, size=grid, mode="bilinear", align_corners=False, antialias=True)[0]
 
+    def edges(self, logits: Tensor) -> Edges | None:
+        """Where logits (h, w) of the window are above 0, in pixels of the picture; None if they are nowhere."""
+        there = (logits > 0).to(torch.uint8)
+        columns, rows = there.amax(dim=0).nonzero(), there.amax(dim=1).nonzero()
+        if not len(columns):
+            return None
+        y, x = (length / cells for length, cells in zip(self.size, logits.shape, strict=True))
+        left, right = self.left + x * float(columns[0]), self.left + x * float(columns[-1] + 1)
+        top, bottom = self.top + y * float(rows[0]), self.top + y * float(rows[-1] + 1)
+        return left, top, right, bottom
+
 
 def whole(size: tuple[int, int]) -> Window:
     """Return the window that shows all of a picture of `size` (H, W)."""
     return Window(0, 0, size[1], size[0])
-
-
-def box_of(logits: Tensor) -> tuple[float, float, float, float] | None:
-    """Return left, top, right and bottom of what is above 0 in logits (h, w), as shares 0..1; None for nothing."""
-    there = (logits > 0).to(torch.uint8)
-    columns, rows = there.amax(dim=0).nonzero(), there.amax(dim=1).nonzero()
-    if not len(columns):
-        return None
-    h, w = logits.shape
-    return float(columns[0]) / w, float(rows[0]) / h, float(columns[-1] + 1) / w, float(rows[-1] + 1) / h

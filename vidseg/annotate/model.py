@@ -35,7 +35,7 @@ from ..state import ObjectTrack, TrackerState
 from ..tracker import Setting, advance, limits_of, look_at, window_for
 from ..train.sources.examples import Example
 from ..types import Box, Click, Frame, Prompt
-from ..window import Window, box_of, whole
+from ..window import Window, whole
 from .paint import local_change
 from .segmenter import Answer, Followed
 
@@ -245,11 +245,11 @@ class ModelSegmenter:
         points = [click[:2] for click in clicks]
         if box is not None:
             points += [box[:2], box[2:]]
-        shares = box_of(torch.from_numpy(mask.astype(np.float32))) if self._model.config.second_look else None
-        if shares is None:
+        times = self._model.config.second_look
+        edges = whole(size).edges(torch.from_numpy(mask.astype(np.float32))) if times else None
+        if edges is None:
             return whole(size)
-        (h, w), (left, top, right, bottom) = size, shares
-        window = around([(left * w, top * h, right * w, bottom * h)], size, self._model.config.second_look)
+        window = around([edges], size, times)
         if all(window.holds(Click(*point)) for point in points):
             return window
         return whole(size)
