@@ -70,10 +70,10 @@ def test_answers_are_spread_over_the_picture_and_seen_again():
     logits[:, 2:6, 5:15] = 5.0
     spread = window.spread(logits, SIZE)
     assert spread.shape == (1, *SIZE) and (spread[0, :20] == -10).all() and (spread[0, :, 120:] == -10).all()
-    assert window.edges(logits[0]) == pytest.approx((60, 28, 100, 44))
-    assert ALL.edges(spread[0]) == pytest.approx((60, 28, 100, 44), abs=1)
+    assert window.edges(logits)[0] == pytest.approx((60, 28, 100, 44))
+    assert ALL.edges(spread)[0] == pytest.approx((60, 28, 100, 44), abs=1)
     assert torch.equal(window.seen(spread, (10, 20)) > 0, logits > 0)
-    assert window.edges(torch.full((4, 4), -1.0)) is None
+    assert window.edges(torch.full((1, 4, 4), -1.0)) == [None]
 
 
 def test_all_of_a_prompt_is_moved_into_a_window():
@@ -83,3 +83,17 @@ def test_all_of_a_prompt_is_moved_into_a_window():
     assert moved.clicks[0][:2] == (10, 10) and moved.box is not None and moved.box[:2] == (5, 5) and moved.box.x2 < 80
     cut = Window(40, 20, 120, 60).moved(Prompt(1, 0, mask=mask)).mask
     assert cut is not None and cut.shape == (40, 80) and cut[10, 10] and cut.sum() == 1
+
+
+def test_a_window_shows_a_prompt_if_all_that_it_points_at_lies_within():
+    window, mask = Window(40, 20, 120, 60), np.zeros(SIZE, bool)
+    mask[20:60, 40:120] = True
+    assert window.shows(Prompt(1, 0, clicks=(Click(119, 59),), box=Box(40, 20, 120, 60)))
+    assert window.shows(Prompt(1, 0, mask=mask))
+    mask[60, 119] = True
+    for prompt in (
+        Prompt(1, 0, clicks=(Click(120, 59),)),
+        Prompt(1, 0, box=Box(39, 20, 120, 60)),
+        Prompt(1, 0, mask=mask),
+    ):
+        assert not window.shows(prompt)

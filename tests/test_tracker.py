@@ -11,7 +11,7 @@ import vidseg
 from vidseg import Box, Click, Frame, Limits, Prompt, Setting, TrackerState, step, track
 from vidseg.errors import PromptError, VideoError, VidsegError
 from vidseg.model import PRESETS, Sam2
-from vidseg.tracker import limits_of, prime, sweep
+from vidseg.tracker import advance, limits_of, look_at, prime, sweep
 
 SIZE = (60, 100)
 SETTING = Setting(Limits(pointers=9))
@@ -307,6 +307,18 @@ def test_prompts_that_cannot_be_used_are_refused(model, clip, prompts, says):
 def test_tracking_nothing_is_refused(model, clip):
     with pytest.raises(PromptError, match="nothing to track"):
         next(track(model, clip, []))
+
+
+def test_a_mask_is_encoded_in_no_other_window_than_the_one_that_follows(model, clip, monkeypatch):
+    mask = np.zeros(SIZE, bool)
+    mask[10:20, 40:55] = True
+    prompt = Prompt(1, 0, mask=mask)
+    state, _ = step(model, TrackerState(), clip[0], [prompt])
+    encoded, encode = [], model.encode_image
+    monkeypatch.setattr(model, "encode_image", lambda images: encoded.append(images) or encode(images))
+    again, _ = advance(model, TrackerState(), clip[0], [prompt], view=look_at(model, clip[0], state.window))
+    assert len(encoded) == 1 and again.window == state.window
+    torch.testing.assert_close(again.tracks[0].logits, state.tracks[0].logits)
 
 
 def test_frames_may_become_smaller_or_larger_on_the_way(model, clip):

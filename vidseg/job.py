@@ -87,6 +87,10 @@ class Sweep:
         """What is left of the sweep when `frame` is done."""
         return replace(self, stop=frame) if self.reverse else replace(self, start=frame + 1)
 
+    def begin(self) -> int:
+        """The frame that comes first."""
+        return self.stop - 1 if self.reverse and self.stop is not None else self.start
+
     def order(self) -> range:
         """The frames as they come, where the end is known."""
         assert self.stop is not None

@@ -247,8 +247,7 @@ class _Run:
         saved, reached = time.monotonic(), None
         decoded = _ahead(self.watch.each(frames))
         prompted, step = {prompt.frame for prompt in given}, -1 if todo.reverse else 1
-        first = todo.order()[0] if todo.stop is not None and todo.order() else todo.start
-        windows = Windows(state.gaze[: 1 if first in prompted else 2] or (None,))
+        windows = Windows(state.gaze[: 1 if todo.begin() in prompted else 2] or (None,))
         ahead = encoded(self.model, decoded, windows, skip=todo.is_blank)
         with Worker() as worker, closing(ahead):
             worker.put(partial(torch.set_num_threads, 1))  # of the worker's thread: the others are to track
@@ -290,7 +289,7 @@ class _Run:
         """
         prompted = {prompt.frame for prompt in self.job.prompts}
         step = -1 if todo.reverse else 1
-        due = todo.order()[0] if todo.stop is not None and todo.order() else todo.start
+        due = todo.begin()
         for item in _and_then(frames, todo, known_length=self.video.known_length):
             end = item if isinstance(item, int) else item.frame.index
             for index in range(due, end, step):

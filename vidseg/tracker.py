@@ -32,7 +32,7 @@ from vidseg.prompt_check import check_prompts
 from vidseg.result import TrackResult
 from vidseg.second_look import View, look, look_again
 from vidseg.state import ObjectTrack, TrackerState
-from vidseg.types import Click, Frame, Prompt
+from vidseg.types import Frame, Prompt
 from vidseg.window import Edges, Window, whole
 
 if TYPE_CHECKING:
@@ -57,15 +57,13 @@ __all__ = [
 
 class Setting(NamedTuple):
     """How to track: `limits` of memory (what exceeds the model's own is cut), `exclusive` objects that may not overlap,
-    `reverse` in time; in how many `lanes` objects are followed at the same time, where they need not be one batch;
-    whether a model that can follows them with its `gaze` (see `vidseg.gaze`).
+    `reverse` in time; in how many `lanes` objects are followed at the same time, where they need not be one batch.
     """
 
     limits: Limits = Limits()
     exclusive: bool = False
     reverse: bool = False
     lanes: int = 1
-    gaze: bool = True
 
 
 DEFAULT = Setting()
@@ -141,40 +139,35 @@ def advance(
     window = view.window
     if prompts:
         tracks, window = _answer_all(model, tracks, prompts, frame, view, setting, primed=primed)
-    gaze = _gaze(model, state, tracks, frame, window, setting, prompted=bool(prompts))
+    gaze = _gaze(model, state, [*tracks.values()], frame, window, prompted=bool(prompts))
     state = TrackerState(tuple(tracks.values()), frame.index, window, gaze)
     return state, _result(model, state, frame, setting)
-
-
-def _looks(model: Sam2, setting: Setting) -> bool:
-    return setting.gaze and model.config.second_look > 0
 
 
 def _gaze(
     model: Sam2,
     state: TrackerState,
-    tracks: Mapping[int, ObjectTrack],
+    tracks: Sequence[ObjectTrack],
     frame: Frame,
     window: Window,
-    setting: Setting,
     *,
     prompted: bool,
 ) -> tuple[Window, ...]:
     """The windows of the two frames that come next: after a prompt those of its own frame."""
-    if not _looks(model, setting) or not tracks:
+    times = model.config.second_look
+    if not times or not tracks:
         return ()
     if prompted:
         return window, window
     if state.frame == frame.index:
         return state.gaze
     coming = state.gaze[1] if len(state.gaze) > 1 else window
-    found = [_edges(track, window) for track in tracks.values()]
-    return coming, next_window(coming, window, found, _size(frame), model.config.second_look)
+    return coming, next_window(coming, window, _places(tracks, window), _size(frame), times)
 
 
-def _edges(track: ObjectTrack, window: Window) -> Edges | None:
-    """Where an object was found, in pixels of the frame; None for one that is not in sight."""
-    return window.edges(track.logits[0]) if float(track.score[0]) > 0 else None
+def _places(tracks: Sequence[ObjectTrack], window: Window) -> list[Edges | None]:
+    """Where objects were found, in pixels of the frame; None for one that is not in sight."""
+    return window.edges(torch.cat([track.logits for track in tracks])) if tracks else []
 
 
 def _reframed(track: ObjectTrack, before: Window | None, now: Window, frame: Frame) -> ObjectTrack:
@@ -183,8 +176,12 @@ def _reframed(track: ObjectTrack, before: Window | None, now: Window, frame: Fra
     before = before or whole(size)
     if before == now or not track.logits.shape[0]:
         return track
-    grid = track.logits.shape[-2], track.logits.shape[-1]
-    return replace(track, logits=now.seen(before.spread(track.logits, size), grid).to(track.logits.dtype))
+    logits = now.seen(before.spread(track.logits, size), _grid(track.logits))
+    return replace(track, logits=logits.to(track.logits.dtype))
+
+
+def _grid(logits: Tensor) -> tuple[int, int]:
+    return logits.shape[-2], logits.shape[-1]
 
 
 def _follow(
@@ -216,13 +213,13 @@ def _follow(
 
 
 class _Answered(NamedTuple):
-    """The answer to a prompt as it was decoded through a window, its predicted IoU (1, 1), and the mask (H, W) that was
-    given or seen from closer by.
+    """The answer to a prompt: as it was decoded through a window, with its predicted IoU (1, 1), and the mask (H, W) if
+    it was seen from closer by.
     """
 
     decoded: Decoded
-    view: View
     iou: Tensor
+    window: Window
     mask: np.ndarray | None
 
 
@@ -239,50 +236,46 @@ def _answer_all(
     """Answer the prompts of a frame; returns all tracks, and the window that their logits now show.
 
     The answers are remembered as they look through the window around all objects, through which the next frames will
-    be seen. New objects are looked for in the whole frame.
+    be seen. New objects are looked for in the whole frame; a mask needs no answer.
     """
     size, kept = _size(frame), dict(tracks)
     all_of_it = view if view.window == whole(size) else None
     answers: dict[int, _Answered] = {}
     for prompt in prompts:
-        track = None if primed or prompt.mask is not None else kept.get(prompt.object)
+        if prompt.mask is not None:
+            continue
+        track = None if primed else kept.get(prompt.object)
         here = view
-        if track is None or not _within(prompt, view.window):
+        if track is None or not view.window.shows(prompt):
             here = all_of_it = all_of_it or look_at(model, frame)
         if track is not None and track.frame == frame.index:
             track = _reframed(track, view.window, here.window, frame)
         bank = kept[prompt.object].bank if prompt.object in kept else MemoryBank()
         answers[prompt.object] = _answer(model, track, bank, prompt, frame, view=here, setting=setting)
+    prompted = {prompt.object for prompt in prompts}
+    others = [track for id, track in kept.items() if id not in prompted and track.frame == frame.index]
     around_all = view
-    if _looks(model, setting):
-        others = [track for id, track in kept.items() if id not in answers and track.frame == frame.index]
-        edges = [_edges(track, view.window) for track in others]
-        edges += [_edges_of(answer, size) for answer in answers.values()]
-        window = around([one for one in edges if one is not None], size, model.config.second_look)
-        around_all = next((one for one in (view, all_of_it) if one and one.window == window), None) or look_at(
-            model, frame, window
-        )
-    for id, track in kept.items():
-        if id not in answers and track.frame == frame.index:
-            kept[id] = _reframed(track, view.window, around_all.window, frame)
+    if model.config.second_look:
+        places = _places(others, view.window)
+        for prompt in prompts:
+            answer = answers.get(prompt.object)
+            mask = prompt.mask if answer is None else answer.mask
+            if mask is not None:
+                places += whole(size).edges(torch.from_numpy(mask)[None])
+            elif answer is not None:
+                places += answer.window.edges(answer.decoded.logits)
+        window = around([one for one in places if one is not None], size, model.config.second_look)
+        seen = [one for one in (view, all_of_it) if one is not None and one.window == window]
+        around_all = seen[0] if seen else look_at(model, frame, window)
+    kept |= {track.id: _reframed(track, view.window, around_all.window, frame) for track in others}
     for prompt in prompts:
         bank = kept[prompt.object].bank if prompt.object in kept else MemoryBank()
-        decoded = _through(model, answers[prompt.object], prompt, around_all, size)
+        if prompt.mask is not None:
+            decoded = _given(model, prompt, around_all, size)
+        else:
+            decoded = _through(model, answers[prompt.object], prompt, around_all, size)
         kept[prompt.object] = _told(model, prompt, bank, decoded, around_all, setting)
     return kept, around_all.window
-
-
-def _within(prompt: Prompt, window: Window) -> bool:
-    """Whether all that a prompt points at lies in a window."""
-    corners = [] if prompt.box is None else [Click(*prompt.box[:2]), Click(prompt.box.x2 - 1, prompt.box.y2 - 1)]
-    return all(window.holds(one) for one in (*prompt.clicks, *corners))
-
-
-def _edges_of(answer: _Answered, size: tuple[int, int]) -> Edges | None:
-    """Where an answer lies, in pixels of the frame."""
-    if answer.mask is not None:
-        return whole(size).edges(torch.from_numpy(answer.mask.astype(np.float32)))
-    return answer.view.window.edges(answer.decoded.logits[0])
 
 
 def _answer(
@@ -295,13 +288,10 @@ def _answer(
     view: View,
     setting: Setting,
 ) -> _Answered:
-    """Answer a prompt: alone for a new object (`track` is None), as a correction of what was tracked otherwise."""
+    """Answer clicks or a box: alone for a new object (`track` is None), else as a correction of what was tracked."""
     window, features = view
     size = _size(frame)
     given = prompt_tensors(model, window.moved(prompt), window.size, like=size)
-    if given.mask is not None:
-        decoded = model.decode_mask(features.vision, features.high_res, given.mask)
-        return _Answered(decoded, view, decoded.iou, prompt.mask)
     tokens, before = None, None
     if track is not None:
         tokens = memory_tokens(model, bank, prompt.frame, limits=setting.limits, reverse=setting.reverse)
@@ -320,23 +310,31 @@ def _answer(
     if track is None:
         closer = look_again(model, decoded, prompt, partial(look, model, frame.image), size=size)
     if closer is None:
-        return _Answered(decoded, view, decoded.iou.gather(1, decoded.best[:, None]), None)
-    return _Answered(decoded, view, closer.iou, (closer.logits > 0).cpu().numpy())
+        return _Answered(decoded, decoded.iou.gather(1, decoded.best[:, None]), window, None)
+    return _Answered(decoded, closer.iou, window, (closer.logits > 0).cpu().numpy())
+
+
+def _given(model: Sam2, prompt: Prompt, view: View, size: tuple[int, int]) -> Decoded:
+    """A mask as the answer to itself, as it looks through a window."""
+    mask = prompt_tensors(model, view.window.moved(prompt), view.window.size, like=size).mask
+    assert mask is not None
+    return model.decode_mask(view.features.vision, view.features.high_res, mask)
 
 
 def _through(model: Sam2, answer: _Answered, prompt: Prompt, view: View, size: tuple[int, int]) -> Decoded:
-    """An answer as it looks through another window, taken like a mask that was given."""
-    decoded, seen, iou, mask = answer
-    if view.window == seen.window and (mask is None or prompt.mask is not None):
-        return decoded
+    """An answer as it looks through the window of `view`; one from another window, or from closer by, is taken like a
+    mask that was given, unless nothing of it is left at the size of the network's input.
+    """
+    decoded, iou, window, mask = answer
     if mask is None:
-        mask = (seen.window.spread(decoded.logits, size)[0] > 0).cpu().numpy()
-    shown = Prompt(prompt.object, prompt.frame, mask=view.window.cut(mask))
-    small = prompt_tensors(model, shown, view.window.size, like=size).mask
-    if small is None or (prompt.mask is None and not small.any()):
-        return decoded
-    taken = model.decode_mask(view.features.vision, view.features.high_res, small)
-    return taken if prompt.mask is not None else taken._replace(iou=iou, score=decoded.score)
+        if view.window == window:
+            return decoded
+        mask = (window.spread(decoded.logits, size)[0] > 0).cpu().numpy()
+    taken = _given(model, Prompt(prompt.object, prompt.frame, mask=mask), view, size)
+    if not bool((taken.logits > 0).any()):
+        seen = view.window.seen(window.spread(decoded.logits, size), _grid(decoded.logits))
+        return decoded._replace(logits=seen.to(decoded.logits.dtype))
+    return taken._replace(iou=iou, score=decoded.score)
 
 
 def _told(model: Sam2, prompt: Prompt, bank: MemoryBank, decoded: Decoded, view: View, setting: Setting) -> ObjectTrack:

@@ -40,6 +40,13 @@ class Window(NamedTuple):
         """Whether a click lies within."""
         return self.left <= click.x < self.right and self.top <= click.y < self.bottom
 
+    def shows(self, prompt: Prompt) -> bool:
+        """Whether all that a prompt points at lies within; of a mask, every pixel."""
+        corners = [] if prompt.box is None else [Click(*prompt.box[:2]), Click(prompt.box.x2 - 1, prompt.box.y2 - 1)]
+        if prompt.mask is not None and np.count_nonzero(self.cut(prompt.mask)) < np.count_nonzero(prompt.mask):
+            return False
+        return all(self.holds(one) for one in (*prompt.clicks, *corners))
+
     def moved(self, prompt: Prompt) -> Prompt:
         """`prompt` in pixels of the window; what lies outside is taken to its edge, a mask is cut."""
         h, w = self.size
@@ -69,16 +76,22 @@ class Window(NamedTuple):
         inside = logits[None, :, self.top : self.bottom, self.left : self.right].float()
         return F.interpolate(inside, size=grid, mode="bilinear", align_corners=False, antialias=True)[0]
 
-    def edges(self, logits: Tensor) -> Edges | None:
-        """Where logits (h, w) of the window are above 0, in pixels of the picture; None if they are nowhere."""
-        there = (logits > 0).to(torch.uint8)
-        columns, rows = there.amax(dim=0).nonzero(), there.amax(dim=1).nonzero()
-        if not len(columns):
-            return None
-        y, x = (length / cells for length, cells in zip(self.size, logits.shape, strict=True))
-        left, right = self.left + x * float(columns[0]), self.left + x * float(columns[-1] + 1)
-        top, bottom = self.top + y * float(rows[0]), self.top + y * float(rows[-1] + 1)
-        return left, top, right, bottom
+    def edges(self, logits: Tensor) -> list[Edges | None]:
+        """Where each of logits (N, h, w) of the window is above 0, in pixels of the picture; None for nowhere."""
+        on = logits > 0
+        h, w = on.shape[-2:]
+        lines = torch.cat([on.any(dim=1), on.any(dim=2)], dim=1).cpu().numpy()
+        y, x = self.size[0] / h, self.size[1] / w
+        found: list[Edges | None] = []
+        for line in lines:
+            columns, rows = np.flatnonzero(line[:w]), np.flatnonzero(line[w:])
+            if not len(columns):
+                found.append(None)
+                continue
+            left, right = self.left + x * float(columns[0]), self.left + x * float(columns[-1] + 1)
+            top, bottom = self.top + y * float(rows[0]), self.top + y * float(rows[-1] + 1)
+            found.append((left, top, right, bottom))
+        return found
 
 
 def whole(size: tuple[int, int]) -> Window:

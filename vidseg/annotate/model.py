@@ -44,12 +44,15 @@ _GUESSED = 10.0  # logits of a first guess: as sure as a mask prompt's, see Sam2
 
 
 class EncodedFrame:
-    """A frame as the model sees it: all of it, or through windows; each is encoded when it is first looked through."""
+    """A frame as the model sees it: all of it, and through the window that was looked through last; either is encoded
+    when it is first wanted.
+    """
 
     def __init__(self, model: Sam2, frame: Frame) -> None:
         self.frame = frame
+        self.narrow: View | None = None
         self._model = model
-        self._views: dict[Window, View] = {}
+        self._all: View | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -63,10 +66,12 @@ class EncodedFrame:
 
     def view(self, window: Window | None = None) -> View:
         """What is seen through a window; of all of the frame without one."""
-        window = window or whole(self.size)
-        if window not in self._views:
-            self._views[window] = look_at(self._model, self.frame, window)
-        return self._views[window]
+        if window is None or window == whole(self.size):
+            self._all = self._all or look_at(self._model, self.frame)
+            return self._all
+        if self.narrow is None or self.narrow.window != window:
+            self.narrow = look_at(self._model, self.frame, window)
+        return self.narrow
 
 
 class Remembered(NamedTuple):
@@ -190,7 +195,7 @@ class ModelSegmenter:
             decoded, closer = self._one_by_one(encoded, inside, box)
         else:
             if memories:
-                window = self._around(mask, encoded.size, inside, box)
+                window = self._window_of(encoded, Prompt(1, encoded.frame.index, clicks=inside, box=box, mask=mask))
             view = encoded.view(window)
             conditioned = self._conditioned(view, encoded.frame.index, tuple(memories))
             decoded = self._decode(encoded, view, conditioned, inside, box, self._guess(mask, view))
@@ -238,21 +243,16 @@ class ModelSegmenter:
         view = partial(self._view, encoded)
         return look_again(self._model, before.decoded, prompt, view, size=encoded.size, before=logits)
 
-    def _around(
-        self, mask: np.ndarray, size: tuple[int, int], clicks: Sequence[Click] = (), box: Box | None = None
-    ) -> Window:
-        """The window through which the model looks at a mask, and at what is pointed at."""
-        points = [click[:2] for click in clicks]
-        if box is not None:
-            points += [box[:2], box[2:]]
-        times = self._model.config.second_look
-        edges = whole(size).edges(torch.from_numpy(mask.astype(np.float32))) if times else None
-        if edges is None:
-            return whole(size)
-        window = around([edges], size, times)
-        if all(window.holds(Click(*point)) for point in points):
-            return window
-        return whole(size)
+    def _window_of(self, encoded: EncodedFrame, prompt: Prompt) -> Window:
+        """The window to look at a mask through, and at what is pointed at: the last one if all lies within."""
+        times, everything = self._model.config.second_look, whole(encoded.size)
+        if not times or prompt.mask is None:
+            return everything
+        if encoded.narrow is not None and prompt.clicks and encoded.narrow.window.shows(prompt):
+            return encoded.narrow.window
+        (edges,) = everything.edges(torch.from_numpy(prompt.mask)[None])
+        window = around([edges] if edges else [], encoded.size, times)
+        return window if window.shows(prompt) else everything
 
     def _conditioned(self, view: View, frame: int, memories: tuple[Remembered, ...]) -> Tensor:
         """A view's features in sight of memories; the last are kept, since clicks come one after the other."""
@@ -324,12 +324,10 @@ class ModelSegmenter:
     @torch.inference_mode()
     def memorise(self, encoded: EncodedFrame, mask: np.ndarray) -> Remembered:
         """Remember that the object is `mask` (H, W) bool on this frame, as it looks in the window around it."""
-        window = self._around(mask, encoded.size)
         prompt = Prompt(1, encoded.frame.index, mask=mask)
-        setting = Setting(self._limits, gaze=False)
-        view = encoded.view(window)
-        state, _ = advance(self._model, TrackerState(), encoded.frame, [prompt], view=view, setting=setting)
-        return Remembered(state.tracks[0].bank.prompted[0], window)
+        view = encoded.view(self._window_of(encoded, prompt))
+        state, _ = advance(self._model, TrackerState(), encoded.frame, [prompt], view=view)
+        return Remembered(state.tracks[0].bank.prompted[0], view.window)
 
     def begin(self, vouched: Sequence[Remembered], recent: Sequence[Remembered], *, reverse: bool = False) -> Trail:
         """Start to follow an object that is remembered, where it was seen last."""
