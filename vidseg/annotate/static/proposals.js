@@ -21,11 +21,11 @@ export class Proposals {
   async make() {
     if (this.making || !this.store.video) return;
     this.making = true;
+    this.current = 0; // now, not with the answer: what was chosen while they came in stays chosen
     this.store.emit("pending");
     const frame = this.store.shown;
     const found = await this.gestures.onVideo("proposals.make", { frame });
     this.making = false;
-    this.current = 0;
     if (found && !found.proposals.length) this.store.emit("notice", "Nothing new was found on this frame.");
     this.store.emit("pending");
     this.update();
