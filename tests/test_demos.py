@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from vidseg.cli import main
 from vidseg.video import open_video
+from vidseg.weights import load_model, save_model
 
 DEMOS = Path(__file__).resolve().parents[1] / "demos"
 
@@ -101,6 +103,19 @@ def test_memory_curve(demo, tiny_checkpoint, tmp_path):
     assert lines[-1].startswith("growth after frame 200") and growth < 10
     with Image.open(tmp_path / "memory.png") as curve:
         assert curve.size == (640, 300)
+
+
+def test_average_weights(demo, tiny_checkpoint, tmp_path):
+    before = load_model(tiny_checkpoint, device="cpu", dtype="float32")
+    after = load_model(tiny_checkpoint, device="cpu", dtype="float32")
+    with torch.no_grad():
+        for one in after.parameters():
+            one.add_(1)
+    save_model(after, tmp_path / "after.safetensors")
+    demo("average_weights.py", tiny_checkpoint, "after.safetensors", "--share", "0.25", "--out", "averaged.safetensors")
+    averaged = load_model(tmp_path / "averaged.safetensors", device="cpu", dtype="float32")
+    for one, found in zip(before.parameters(), averaged.parameters(), strict=True):
+        torch.testing.assert_close(found, one + 0.25, rtol=0, atol=2e-3)
 
 
 def test_accuracy_speed(demo, tmp_path):
