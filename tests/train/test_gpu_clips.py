@@ -216,6 +216,25 @@ def test_objects_that_leave_are_absent_in_some_frame(stills):
     assert gone.any() and not gone[:, 0].any()
 
 
+@pytest.mark.parametrize("live", [0.0, 1.0])
+def test_a_live_cut_out_shows_the_frames_of_a_video(stills, tmp_path, live, monkeypatch):
+    LAYOUTS["plain"](tmp_path / "video")
+    plans = []
+    monkeypatch.setattr(gpu_clips, "draw", lambda pages, plan, size: plans.append(plan) or draw(pages, plan, size=size))
+    recipe = replace(PLAIN, whole=0, apart=0, live=live)
+    clips = GpuClips(
+        [stills], [VideoFolders(tmp_path / "video")], short_side=72, device="cpu", video_share=0.0, recipe=recipe
+    )
+    batch = clips.batch(0, seed=0, **SHAPE)
+    frames = np.concatenate(clips.contents.videos)
+    (plan,) = plans
+    cut_outs = plan.entry[:, 1:][plan.used[:, 1:]]
+    assert len(cut_outs) >= 6
+    assert np.isin(cut_outs, frames).all() == bool(live) and np.isin(cut_outs, frames).any() == bool(live)
+    assert (cut_outs[:, 0] != cut_outs[:, 1]).all() == bool(live)
+    assert batch.masks[:, 0].any(-1).any(-1).any(-1).all()
+
+
 def test_broken_files_are_noted_and_nothing_left_is_an_error(tmp_path, stills):
     write_still(tmp_path / "stills", "broken")
     (tmp_path / "stills" / "broken.webp").write_bytes(b"no picture")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidseg.train.gpu_look import Looks, apply_look, random_looks
+from vidseg.train.gpu_look import Looks, _turns, apply_look, random_looks
 
 PLAIN = Looks(
     gamma=np.ones(2),
@@ -14,6 +14,7 @@ PLAIN = Looks(
     contrast=np.ones((2, 3)),
     offset=np.zeros(2),
     grey=np.zeros(2, bool),
+    turn=np.tile(np.eye(3), (2, 1, 1)),
     kernels=np.full((2, 9, 9), 1 / 81),
     blurred=np.zeros(2, bool),
     noise=np.zeros(2),
@@ -41,6 +42,7 @@ def test_a_plain_camera_changes_nothing(picture):
     [
         {"blurred": SECOND},
         {"grey": SECOND},
+        {"turn": _turns(np.array([0, 2.0]))},
         {"noise": SECOND * 5.0},
         {"coarseness": SECOND * 10.0},
         {"gamma": np.array([1, 1.3])},
@@ -51,6 +53,13 @@ def test_an_effect_changes_its_clip_and_no_other(picture, changes):
     seen = look(picture, **changes)
     torch.testing.assert_close(seen[0], picture[0].round())
     assert (seen[1] - picture[1].round()).abs().mean() > 0.5
+
+
+def test_turned_colours_keep_their_brightness_and_grey_stays_grey(picture):
+    seen = look(picture, turn=_turns(np.array([0, 2 * np.pi / 3])))[1]
+    torch.testing.assert_close(seen, picture[1].round()[..., [2, 0, 1]], atol=1, rtol=0)  # a third of a turn
+    grey = picture.mean(dim=-1, keepdim=True).expand_as(picture)
+    torch.testing.assert_close(look(grey, turn=_turns(np.array([1.0, 4.0]))), grey.round(), atol=1, rtol=0)
 
 
 def test_blur_and_compression_keep_the_mean_and_take_detail(picture):

@@ -24,7 +24,10 @@ SCENES = SourceConfig("scenes")
 CONFIG = TrainConfig(
     model="tiny-test",
     sources=(SCENES,),
-    stages=(StageConfig(3, (64, 64), 3, 2, 2), StageConfig(2, (64, 96), 2, 2, 1, 0.5)),
+    stages=(
+        StageConfig(3, (64, 64), 3, 2, 2, every=1, beside=StageConfig(1, (64, 64), 1, 3)),
+        StageConfig(2, (64, 96), 2, 2, 1, 0.5),
+    ),
     optimiser=OptimiserConfig(warmup=2),
     dtype="float32",
     workers=0,

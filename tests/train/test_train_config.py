@@ -38,6 +38,20 @@ def test_stage_is_found_by_step():
         CONFIG.stage_at(5)
 
 
+def test_batches_of_another_kind_stand_between_those_of_a_stage():
+    pictures = StageConfig(2, (64, 64), 1, 8)
+    stage = replace(CONFIG.stages[0], every=3, beside=pictures)
+    parts = [stage.part_at(step) for step in range(10)]
+    assert [part.frames for part in parts] == [2, 2, 2, 1, 1, 2, 2, 2, 1, 1]
+    for part in stage.parts:
+        assert [stage.batches_before(step, part) for step in range(10)] == [
+            parts[:step].count(part) for step in range(10)
+        ]
+    assert replace(CONFIG, stages=(stage, pictures)).parts == (stage, pictures, pictures)
+    alone = CONFIG.stages[0]
+    assert alone.part_at(2) is alone and alone.batches_before(7, alone) == 7
+
+
 def test_settings_change_the_preset_and_reach_into_the_trunk():
     config = replace(CONFIG, model="sam2.1-tiny", settings={"memory_layers": 3, "trunk": {"embed_dim": 32}})
     config = config.model_config()
@@ -50,6 +64,15 @@ def test_settings_change_the_preset_and_reach_into_the_trunk():
         ({"stages": ()}, "at least one stage and one source"),
         ({"stages": (StageConfig(0, (64, 64), 1, 1),)}, "holds a number below 1"),
         ({"stages": (StageConfig(1, (64, 100), 1, 1),)}, r"\[64, 100\] must be multiples of 32"),
+        (
+            {"stages": (StageConfig(1, (64, 64), 1, 1, beside=StageConfig(1, (64, 64), 1, 0)),)},
+            "holds a number below 1",
+        ),
+        ({"stages": (StageConfig(1, (64, 64), 1, 1, every=0),)}, "holds a number below 1"),
+        (
+            {"stages": (StageConfig(1, (64, 64), 1, 1, beside=replace(CONFIG.stages[0], beside=CONFIG.stages[1])),)},
+            "a stage's `beside` has a `beside` of its own",
+        ),
         ({"model": "micro"}, "unknown model 'micro'; presets: sam2.1-tiny"),
         ({"model": ""}, "no `model` and no `init_from`"),
     ],

@@ -130,7 +130,7 @@ def _check(config: Any) -> None:
 def _footprint(config: Any) -> None:
     from vidseg.train.footprint import footprint
 
-    for number, stage in enumerate(config.stages):
+    for number, stage in enumerate(config.parts):
         shape = (
             f"{stage.batch} clips of {stage.frames} frames, {stage.size[1]}x{stage.size[0]}, {stage.objects} objects"
         )

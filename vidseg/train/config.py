@@ -38,6 +38,9 @@ class StageConfig:
     """A stretch of training on clips of one shape: `steps` batches of `batch` clips (in each process) of `frames`
     frames of `size` (H, W) pixels with up to `objects` objects; `rate` scales the learning rate, and `prompts`, if
     given, are this stage's own.
+
+    With `beside`, every `every` steps are followed by `beside.steps` steps of that other kind of batch (single pictures
+    among clips, say); `steps` counts all of them.
     """
 
     steps: int
@@ -47,6 +50,28 @@ class StageConfig:
     objects: int = 2
     rate: float = 1.0
     prompts: PromptConfig | None = None
+    every: int = 1
+    beside: StageConfig | None = None
+
+    @property
+    def parts(self) -> tuple[StageConfig, ...]:
+        """Its kinds of batches: its own and what is beside it."""
+        return (self,) if self.beside is None else (self, self.beside)
+
+    def part_at(self, step: int) -> StageConfig:
+        """Which of `parts` the step `step` of the run takes."""
+        if self.beside is None:
+            return self
+        return self if step % (self.every + self.beside.steps) < self.every else self.beside
+
+    def batches_before(self, step: int, part: StageConfig) -> int:
+        """How many of the steps 0 to `step` - 1 of a run take batches of `part`, were they all of this stage."""
+        if self.beside is None:
+            return step
+        rounds, rest = divmod(step, self.every + self.beside.steps)
+        if part is self:
+            return rounds * self.every + min(rest, self.every)
+        return rounds * self.beside.steps + max(0, rest - self.every)
 
 
 @dataclass(frozen=True)
@@ -151,10 +176,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.stages or not self.sources:
             raise ConfigError("a run needs at least one stage and one source; add them under `stages` and `sources`")
-        for stage in self.stages:
-            if min(stage.steps, stage.frames, stage.batch, stage.objects) < 1:
+        if any(part.beside for stage in self.stages for part in stage.parts[1:]):
+            raise ConfigError("a stage's `beside` has a `beside` of its own; give it none")
+        for stage in self.parts:
+            if min(stage.steps, stage.frames, stage.batch, stage.objects, stage.every) < 1:
                 raise ConfigError(
-                    f"stage {stage} holds a number below 1; steps, frames, batch and objects count from 1"
+                    f"stage {stage} holds a number below 1; steps, frames, batch, objects and every count from 1"
                 )
             if any(side < COARSEST or side % COARSEST for side in stage.size):
                 raise ConfigError(f"stage size {list(stage.size)} must be multiples of {COARSEST}, such as [160, 256]")
@@ -169,6 +196,11 @@ class TrainConfig:
     def steps(self) -> int:
         """Steps of all stages together."""
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def parts(self) -> tuple[StageConfig, ...]:
+        """All kinds of batches, stage by stage."""
+        return tuple(part for stage in self.stages for part in stage.parts)
 
     def stage_at(self, step: int) -> tuple[StageConfig, int]:
         """The stage that `step` (from 0) belongs to, and the step at which that stage ends."""

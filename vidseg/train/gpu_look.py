@@ -27,6 +27,7 @@ class Looks:
     Attributes:
         gamma: (B,); gain: (B, T, 3); contrast: (B, T); offset: (B,) in units of full scale.
         grey: (B,) bool.
+        turn: (B, 3, 3) colour matrix that turns the hues and leaves grey as it is.
         kernels: (B, 9, 9) blur, sums 1; blurred: (B,) bool, whether there is one.
         noise: (B,) grey levels; coarseness: (B,) step of the compression in grey levels, 0 for none.
     """
@@ -36,6 +37,7 @@ class Looks:
     contrast: np.ndarray
     offset: np.ndarray
     grey: np.ndarray
+    turn: np.ndarray
     kernels: np.ndarray
     blurred: np.ndarray
     noise: np.ndarray
@@ -68,11 +70,19 @@ def random_looks(rng: np.random.Generator, batch: int, frames: int) -> Looks:
         contrast=np.exp((rng.normal(0, 0.15, batch) * amount)[:, None] + 0.5 * drift[..., 1]),
         offset=rng.normal(0, 0.03, batch) * amount,
         grey=rng.random(batch) < 0.04,
+        turn=_turns(np.where(rng.random(batch) < 0.2, rng.uniform(0, 2 * np.pi, batch), 0.0)),
         kernels=kernels,
         blurred=kind < 0.25,
         noise=np.where(rng.random(batch) < 0.25, rng.uniform(1, 9, batch), 0.0),
         coarseness=np.where(rng.random(batch) < 0.2, rng.uniform(3, 20, batch), 0.0),
     )
+
+
+def _turns(angle: np.ndarray) -> np.ndarray:
+    """(B, 3, 3) turns of the colours by `angle` (B,) about the axis of greys."""
+    about = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5
+    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    return cos * np.eye(3) + sin * about + (1 - cos) / 3
 
 
 def _kernel(sigma_px: float, length_px: float, angle: float) -> np.ndarray:
@@ -93,6 +103,10 @@ def apply_look(image: Tensor, looks: Looks, noise: torch.Generator) -> Tensor:
 
     grey = on(looks.grey)[:, None, None, None, None]
     image = torch.lerp(image, (image @ on(np.array([0.299, 0.587, 0.114])))[..., None], grey)
+    turned = (looks.turn != np.eye(3)).any(axis=(1, 2))
+    image = _on_some(
+        image, turned, lambda part, rows: torch.einsum("nthwc,ndc->nthwd", part, on(looks.turn[rows])).clamp(0, 255)
+    )
     image = _on_some(image, looks.blurred, lambda part, rows: _blur(part, on(looks.kernels[rows])))
     wide = (slice(None), None, None, None, None)
     level = (image / 255).clamp(0, 1) ** on(looks.gamma)[wide]

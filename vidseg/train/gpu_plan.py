@@ -108,6 +108,9 @@ def make_plan(
     draft.used[:, 1:] = things >= 0
     thing = np.maximum(things, 0)
     draft.entry[:, 1:] = contents.entry[thing][:, :, None]
+    if recipe.live and contents.videos:
+        alive = (rng.random(things.shape) < recipe.live) & draft.used[:, 1:] & ~own
+        _enliven(rng, contents, thing, draft.entry[:, 1:], alive)
     draft.label[:, 1:] = contents.label[thing]
     draft.number[:, 1 : objects + 1] = np.arange(1, objects + 1)
     draft.extent[:, 1:] = np.maximum(
@@ -129,19 +132,41 @@ def _kinds(rng: np.random.Generator, contents: Contents, recipe: Recipe, batch: 
 
 
 def _base_entries(rng: np.random.Generator, contents: Contents, kind: np.ndarray, frames: int) -> np.ndarray:
-    """(B, T) the picture of each frame: one still, or successive frames of a video, to and fro at its ends."""
+    """(B, T) the picture of each frame: one still, or successive frames of a video."""
     entry = np.zeros((len(kind), frames), np.int64)
     if len(contents.stills):
         entry[:] = rng.choice(contents.stills, len(kind), p=contents.still_odds)[:, None]
     for row in np.flatnonzero(kind == VIDEO):
-        number = int(rng.choice(len(contents.videos), p=contents.video_odds))
-        sequence, last = contents.videos[number], len(contents.videos[number]) - 1
-        stride = max(1, min(int(rng.integers(1, contents.strides[number] + 1)), last // max(1, frames - 1)))
-        start = int(rng.integers(0, max(1, last + 1 - stride * (frames - 1))))
-        path = np.abs(start + stride * np.arange(frames)) % (2 * last)
-        path = np.where(path > last, 2 * last - path, path)
-        entry[row] = sequence[path[::-1] if rng.random() < 0.5 else path]
+        entry[row] = _stretch(rng, contents, frames)
     return entry
+
+
+def _stretch(rng: np.random.Generator, contents: Contents, frames: int) -> np.ndarray:
+    """(T,) successive frames of a random video, forward or backward, to and fro at its ends."""
+    number = int(rng.choice(len(contents.videos), p=contents.video_odds))
+    sequence, last = contents.videos[number], len(contents.videos[number]) - 1
+    stride = max(1, min(int(rng.integers(1, contents.strides[number] + 1)), last // max(1, frames - 1)))
+    start = int(rng.integers(0, max(1, last + 1 - stride * (frames - 1))))
+    path = np.abs(start + stride * np.arange(frames)) % (2 * last)
+    path = np.where(path > last, 2 * last - path, path)
+    return sequence[path[::-1] if rng.random() < 0.5 else path]
+
+
+def _enliven(
+    rng: np.random.Generator, contents: Contents, thing: np.ndarray, entry: np.ndarray, alive: np.ndarray
+) -> None:
+    """Put objects of videos, which move in themselves, in the place of the cut-outs `alive` (B, N); in place.
+
+    `thing` (B, N) is what each cut-out shows first, `entry` (B, N, T) its pictures. Where the first frame has no whole
+    object, the cut-out stays what it was. Look-alikes of one that is replaced stay as they are.
+    """
+    for row, place in zip(*np.nonzero(alive), strict=True):
+        pictures = _stretch(rng, contents, entry.shape[-1])
+        candidates = contents.first[pictures[0]] + np.arange(contents.count[pictures[0]])
+        candidates = candidates[contents.whole[candidates]]
+        if len(candidates):
+            thing[row, place] = rng.choice(candidates)
+            entry[row, place] = pictures
 
 
 def _choose(

@@ -6,8 +6,8 @@ had not been.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
@@ -16,9 +16,10 @@ from vidseg.config import write_config
 from vidseg.errors import ConfigError
 from vidseg.train import checkpoint, distributed
 from vidseg.train.clip import Clip, Source
-from vidseg.train.config import TrainConfig
-from vidseg.train.data import build_source, fixed_clips, gpu_source, stage_batches, subset_clips
+from vidseg.train.config import StageConfig, TrainConfig
+from vidseg.train.data import Clips, build_source, fixed_clips, gpu_source, stage_batches, subset_clips
 from vidseg.train.distributed import Place
+from vidseg.train.gpu_clips import GpuClips
 from vidseg.train.keeper import Keeper, Report
 from vidseg.train.metrics import cut_after
 from vidseg.train.run import Run, choose_device, start, step
@@ -76,12 +77,17 @@ def _train(
     keeper = Keeper(config, folder, place, _watched(config, source, place))
     while run.step < config.steps:
         stage, end = config.stage_at(run.step)
-        begin = run.step * config.optimiser.accumulate
         clips = gpu_source(config, stage, device) if source is None else source
-        with closing(stage_batches(config, clips, stage, start=begin, rank=place.rank)) as batches:
+        run.graphs.clear()  # of a stage that is over: they hold on to memory
+        with ExitStack() as closed:
+            batches = {
+                part: closed.enter_context(closing(_batches(config, clips, stage, part, run.step, place)))
+                for part in stage.parts
+            }
             while run.step < end:
-                stats = step(run, config, stage, batches, place)
-                yield keeper.after(run, stage, stats, clips.report())
+                part = stage.part_at(run.step)
+                stats = step(run, config, part, batches[part], place)
+                yield keeper.after(run, part, stats, clips.report())
                 asked = run.step % _ASK_EVERY == 0 or place.world == 1
                 if asked and run.step < config.steps and distributed.anyone(stop(), device):
                     keeper.save(run)
@@ -89,6 +95,14 @@ def _train(
                     return
     keeper.save(run)
     yield Report(run.step, news=f"done: {run.step} steps; weights in {folder / 'last.safetensors'}")
+
+
+def _batches(
+    config: TrainConfig, source: Source | GpuClips, stage: StageConfig, part: StageConfig, step: int, place: Place
+) -> Generator[Clips, None, None]:
+    """The batches of `part` of `stage` from `step` on."""
+    begin = stage.batches_before(step, part) * config.optimiser.accumulate
+    return stage_batches(config, source, part, start=begin, rank=place.rank)
 
 
 def _watched(config: TrainConfig, source: Source | None, place: Place) -> list[Clip]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -42,7 +42,7 @@ class Run:
     model: Sam2
     optimiser: torch.optim.AdamW
     average: Average | None
-    graphs: Graphs | None = None
+    graphs: dict[StageConfig, Graphs] = field(default_factory=dict)
     step: int = 0
     best: float = -math.inf
 
@@ -149,9 +149,11 @@ def step(run: Run, config: TrainConfig, stage: StageConfig, batches: Iterator[Cl
             alike=config.graphs,
         )
         if config.graphs:
-            if run.graphs is None or not run.graphs.fits(batch):
-                run.graphs = Graphs(lambda batch: gradients(run.model, config, prompts, batch), run.model.parameters())
-            stats[:6] = run.graphs(batch)
+            graphs = run.graphs.get(stage)
+            if graphs is None or not graphs.fits(batch):
+                graphs = Graphs(lambda batch: gradients(run.model, config, prompts, batch), run.model.parameters())
+                run.graphs[stage] = graphs
+            stats[:6] = graphs(batch)
         else:
             stats[:6] += gradients(run.model, config, prompts, batch) / optimiser.accumulate
     distributed.sum_gradients(run.model.parameters())

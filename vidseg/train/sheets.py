@@ -35,7 +35,7 @@ def draw_sheets(config: TrainConfig, folder: str | Path, *, clips: int = _CLIPS)
     for place, source_config in enumerate(config.sources):
         alone = replace(config, sources=(source_config,))
         source = None if config.clips_on_gpu else build_source(alone.sources, config.data_root)
-        for number, stage in enumerate(config.stages):
+        for number, stage in enumerate(config.parts):
             if source is None:
                 made, skips = _clips_of_gpu(alone, stage, clips)
             else:

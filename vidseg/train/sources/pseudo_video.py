@@ -30,7 +30,8 @@ class Recipe:
     `whole` is a share of the clips, `apart` one of what it leaves room for, and the rest is "paste". `slow` and `fast`
     bound the speed (log-uniform): 1 is 6 % of the frame's short side a frame. `extras` is the share of clips with 1-3
     things that are not targets, `twin` the share of those that copy a target. `leave` is the chance of a target to go
-    out of the frame or vanish, `merge` that of two touching objects to count as one (a rider and the horse).
+    out of the frame or vanish, `merge` that of two touching objects to count as one (a rider and the horse). `live` is
+    the share of cut-outs that are taken from a video, frame by frame, and so move in themselves (`clips_on_gpu` only).
     """
 
     whole: float = 0.4
@@ -44,6 +45,7 @@ class Recipe:
     merge: float = 0.12
     shadow: float = 0.3
     smear: float = 0.3
+    live: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
