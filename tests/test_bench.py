@@ -58,6 +58,16 @@ def test_products_are_counted_by_stage():
     assert not stages.seconds
 
 
+@torch.inference_mode()
+def test_a_stage_may_be_two_methods():
+    parts = Parts()
+    with watched({"both": (parts, "mix", "attend")}, CPU, counting=True) as stages:
+        parts.mix(torch.ones(10, 64))
+        parts.attend(torch.ones(2, 3, 100, 16))
+    assert stages.flops == {"both": 2 * 10 * 64 * 32 + 2 * 3 * (4 * 100 * 100 * 16)}
+    assert not {"mix", "attend"} & vars(parts).keys()
+
+
 def test_watching_ends_with_the_block():
     parts = Parts()
     with watched({"mixing": (parts, "mix")}, CPU) as stages:

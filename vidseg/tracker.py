@@ -196,13 +196,15 @@ def _follow(
         members = list(group)
         batches += [members[start : start + most] for start in range(0, len(members), most)]
 
+    begun = model.begin(features.vision, features.position) if batches else None
+
     def follow(members: list[ObjectTrack]) -> list[ObjectTrack]:
-        shared = features.take(torch.zeros(len(members), dtype=torch.long, device=model.device))
         view = join([views[t.id] for t in members])
         tokens = tokens_of(model, view, frame, limits=limits, reverse=reverse)
-        conditioned = model.attend(shared.vision, shared.position, tokens)
+        conditioned = model.attend(features.vision, features.position, tokens, begun=begun)
+        conditioned = conditioned.expand(len(members), -1, -1, -1)  # with nothing remembered it is one row
         decoded = model.decode(conditioned, features.high_res, multimask=model.config.track_candidates)
-        stored = model.encode_memory(shared.vision, decoded.logits, decoded.score, binarise=False)
+        stored = model.encode_memory(features.vision, decoded.logits, decoded.score, binarise=False)
         return [
             _moved(track, frame, decoded, stored, row, prompted=False, limits=limits)
             for row, track in enumerate(members)

@@ -56,12 +56,28 @@ def test_a_growing_number_of_pointers_asks_for_one_shape_of_product(monkeypatch)
     with torch.no_grad():
         for pointers in (2, 15, 32):
             tokens = memory[:, : 64 + pointers]
-            answer = layers(features, features, memory=tokens, memory_position=tokens, pointers=pointers)
+            begun = layers.begin(features, features)
+            told = {"grid": (4, 8), "memory": tokens, "memory_position": tokens, "pointers": pointers}
+            answer = layers(begun, **told)
             monkeypatch.setattr(attention, "_ROUND", 1)
-            plain = layers(features, features, memory=tokens, memory_position=tokens, pointers=pointers)
+            plain = layers(begun, **told)
             monkeypatch.setattr(attention, "_ROUND", 32)
             torch.testing.assert_close(answer, plain, atol=0.02, rtol=0.02)
-    assert [shape[-2] for shape in shapes[1::4]] == [96, 96, 96]  # one in four: of layers to memory, rounded
+    assert [shape[-2] for shape in shapes[1::3]] == [96, 96, 96]  # one in three: of layers to memory, rounded
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_features_of_one_frame_serve_all_objects(layers, dtype, monkeypatch):
+    monkeypatch.setattr(attention, "fuses_bfloat16", lambda: False)
+    attend = MemoryAttention(16, 8, num_layers=layers, dim_feedforward=32).to(dtype)
+    features, memory = torch.randn(1, 16, 4, 8).to(dtype), torch.randn(3, 64 + 6, 8).to(dtype)
+    told = {"grid": (4, 8), "memory": memory, "memory_position": memory, "pointers": 6}
+    with torch.no_grad():
+        one = attend(attend.begin(features, features), **told)
+        each = features.expand(3, -1, -1, -1)
+        torch.testing.assert_close(one, attend(attend.begin(each, each), **told), atol=0.02, rtol=0.02)
+    assert one.shape == (3, 16, 4, 8) and not torch.allclose(one[0], one[1], atol=0.05)
 
 
 def test_values_averaged_before_their_projection_give_the_same_numbers():

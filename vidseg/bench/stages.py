@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidseg.bench.machine import synchronise
 
-Parts = Mapping[str, tuple[Any, str]]
-"""Stage name -> (object, name of the method that is the stage)."""
+Parts = Mapping[str, tuple[Any, ...]]
+"""Stage name -> (object, names of the methods that are the stage); none of them calls another."""
 
 
 def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
@@ -42,13 +42,15 @@ def watched(parts: Parts, device: torch.device, *, counting: bool = False) -> It
     """
     stages = Stages()
     wrap = _counted if counting else _timed
-    for stage, (owner, name) in parts.items():
-        setattr(owner, name, wrap(getattr(owner, name), stage, stages, device))
+    for stage, (owner, *names) in parts.items():
+        for name in names:
+            setattr(owner, name, wrap(getattr(owner, name), stage, stages, device))
     try:
         yield stages
     finally:
-        for owner, name in parts.values():
-            delattr(owner, name)  # the class's own method is behind it
+        for owner, *names in parts.values():
+            for name in names:
+                delattr(owner, name)  # the class's own method is behind it
 
 
 def _timed(call: Callable[..., Any], stage: str, stages: Stages, device: torch.device) -> Callable[..., Any]:

@@ -72,7 +72,7 @@ class VidsegSubject:
         self.model = model
         self.parts: Parts = {
             "image encoder": (model, "encode_image"),
-            "memory attention": (model, "attend"),
+            "memory attention": (model, "begin", "attend"),
             "mask decoder": (model, "decode"),
             "memory encoder": (model, "encode_memory"),
         }

@@ -145,10 +145,10 @@ class RotaryAttention(Attention):
     def forward(  # type: ignore[override]
         self, q: Tensor, k: Tensor, v: Tensor, *, grid: tuple[int, int], unplaced: int = 0, spare: int = 0
     ) -> Tensor:
-        """Map q (B, h * w, C), k and v (B, r * h * w + unplaced, Ckv) to (B, h * w, C)."""
+        """Map q (B or 1, h * w, C), k and v (B, r * h * w + unplaced, Ckv) to (B, h * w, C)."""
         query, key = self._heads(self.q_proj(q)), self._heads(self.k_proj(k))
         table = rotary_table(*grid, query.shape[-1], device=query.device)
-        query = rotate(query, table)
+        query = rotate(query, table).expand(key.shape[0], -1, -1, -1)
         placed = key.shape[-2] - unplaced
         if placed:
             key = torch.cat((rotate(key[..., :placed, :], table), key[..., placed:, :]), dim=-2)

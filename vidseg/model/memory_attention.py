@@ -26,16 +26,19 @@ class MemoryAttentionLayer(nn.Module):
         self.norm2 = nn.LayerNorm(d_model)
         self.norm3 = nn.LayerNorm(d_model)
 
+    def begin(self, x: Tensor, *, grid: tuple[int, int]) -> Tensor:
+        """Let x (n, h * w, C) attend to itself; no memory has a part in this."""
+        normed = self.norm1(x)
+        return x + self.self_attn(normed, normed, normed, grid=grid)
+
     def forward(
         self, x: Tensor, memory: Tensor, *, keys: Tensor, grid: tuple[int, int], pointers: int, spare: int = 0
     ) -> Tensor:
-        """Condition x (N, h * w, C) on memory (N, K, Cm), whose last `pointers` tokens have no place and of which the
-        last `spare` are not looked at.
+        """Condition x (N or 1, h * w, C), after `begin`, on memory (N, K, Cm), whose last `pointers` tokens have no
+        place and of which the last `spare` are not looked at.
 
         `keys` is the memory with its position codes added.
         """
-        normed = self.norm1(x)
-        x = x + self.self_attn(normed, normed, normed, grid=grid)
         x = x + self.cross_attn_image(self.norm2(x), keys, memory, grid=grid, unplaced=pointers, spare=spare)
         return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
 
@@ -59,21 +62,29 @@ class MemoryAttention(nn.Module):
         )
         self.norm = nn.LayerNorm(d_model)
 
+    def begin(self, features: Tensor, position: Tensor) -> Tensor:
+        """What comes before the first look at a memory, and so is the same for all objects of a frame: (n, h * w, C)
+        of features and their sine code (n, C, h, w).
+        """
+        x = (features + 0.1 * position).flatten(2).transpose(1, 2)
+        return self.layers[0].begin(x, grid=(features.shape[-2], features.shape[-1]))  # type: ignore[operator]
+
     def forward(
-        self, features: Tensor, position: Tensor, *, memory: Tensor, memory_position: Tensor, pointers: int = 0
+        self, begun: Tensor, *, grid: tuple[int, int], memory: Tensor, memory_position: Tensor, pointers: int = 0
     ) -> Tensor:
         """Return conditioned features (N, C, h, w).
 
         Args:
-            features, position: (N, C, h, w) and its sine code.
+            begun: what `begin` returned, of N rows or of one for all; grid: (h, w).
             memory, memory_position: (N, K, Cm); K = r * h * w grid tokens, then `pointers` tokens.
         """
-        grid = (features.shape[-2], features.shape[-1])
-        x = (features + 0.1 * position).flatten(2).transpose(1, 2)
+        x = begun
         keys = memory + memory_position
         spare = spare_keys(memory, memory.shape[1])
         if spare:
             keys, memory = F.pad(keys, (0, 0, 0, spare)), F.pad(memory, (0, 0, 0, spare))
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
+            if number:
+                x = layer.begin(x, grid=grid)  # type: ignore[operator]
             x = layer(x, memory, keys=keys, grid=grid, pointers=pointers + spare, spare=spare)
         return self.norm(x).transpose(1, 2).unflatten(2, grid)

@@ -87,7 +87,7 @@ class MemoryEncoder(nn.Module):
         """Return `vision_features` (N, out_dim, h, w) and `vision_pos_enc`, a list with its sine code.
 
         Args:
-            pix_feat: (N, in_dim, h, w).
+            pix_feat: (N or 1, in_dim, h, w).
             masks: (N, 1, H, W) logits, or values as they are where `skip_mask_sigmoid`; brought to the size of the
                 input, (stride * h, stride * w), where they have another.
         """

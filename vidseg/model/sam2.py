@@ -125,13 +125,22 @@ class Sam2(nn.Module):
         finest = finer[0] if len(finer) > 1 else images
         return ImageFeatures(coarse, position_of(coarse), self.sam_mask_decoder.skip_features(finest, finer[-1]))
 
-    def attend(self, vision: Tensor, position: Tensor, memory: MemoryTokens | None) -> Tensor:
-        """Condition features (N, C, h, w) on what N objects remember; without memory a learned mark is added."""
+    def begin(self, vision: Tensor, position: Tensor) -> Tensor:
+        """Do the part of `attend` that is the same whatever is remembered: for callers who attend several times."""
+        return self.memory_attention.begin(vision, position)
+
+    def attend(
+        self, vision: Tensor, position: Tensor, memory: MemoryTokens | None, *, begun: Tensor | None = None
+    ) -> Tensor:
+        """Condition features (N or 1, C, h, w) on what N objects remember; without memory a learned mark is added.
+
+        `begun` is what `begin` gave for these features, if it was asked before.
+        """
         if memory is None:
             return vision + self.no_mem_embed.reshape(1, -1, 1, 1)
         return self.memory_attention(
-            vision,
-            position,
+            self.begin(vision, position) if begun is None else begun,
+            grid=(vision.shape[-2], vision.shape[-1]),
             memory=memory.tokens,
             memory_position=memory.position,
             pointers=memory.pointers,
@@ -197,7 +206,7 @@ class Sam2(nn.Module):
         return Decoded(logits[:, 0], logits, ones, best, self._absent_pointer(pointer, present), score)
 
     def encode_memory(self, vision: Tensor, logits: Tensor, score: Tensor, *, binarise: bool) -> Tensor:
-        """Fuse features (N, C, h, w) with mask logits (N, 4h, 4w) into memories (N, Cm, h, w).
+        """Fuse features (N or 1, C, h, w) with mask logits (N, 4h, 4w) into memories (N, Cm, h, w).
 
         `binarise` is for frames that a person prompted: the mask is remembered as it was seen, 0 or 1. Elsewhere its
         probabilities are. A frame without the object (score not positive) is marked.
