@@ -1,5 +1,6 @@
 """One heap for all threads, counted by the C library itself."""
 
+import ctypes
 import platform
 import subprocess
 import sys
@@ -37,6 +38,31 @@ def test_threads_share_a_heap(how, one, tmp_path):
     command = [sys.executable, "-c", PROGRAM, how, str(tmp_path / "heaps.xml")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert (int(done.stdout) == 1) == one
+
+
+KEPT = """
+import ctypes, sys
+from vidseg.heap import share_heap
+if sys.argv[1] == "share":
+    share_heap()
+class Info(ctypes.Structure):  # of glibc's malloc.h
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd a b c d e".split()]
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.mallinfo2.restype = Info
+before = libc.mallinfo2().hblkhd
+assert libc.malloc(ctypes.c_size_t(20 << 20))
+print(libc.mallinfo2().hblkhd - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, whose heaps are meant")
+@pytest.mark.parametrize(("how", "mapped"), [("share", False), ("leave", True)])
+def test_feature_maps_are_kept_in_the_heap_and_not_mapped_anew(how, mapped):
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("glibc counts what is mapped from 2.33 on")
+    done = subprocess.run([sys.executable, "-c", KEPT, how], capture_output=True, text=True, timeout=60, check=True)
+    assert (int(done.stdout) >= 20 << 20) == mapped
 
 
 def test_where_there_is_no_such_setting_nothing_happens(monkeypatch):
