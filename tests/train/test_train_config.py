@@ -47,7 +47,8 @@ def test_batches_of_another_kind_stand_between_those_of_a_stage():
         assert [stage.batches_before(step, part) for step in range(10)] == [
             parts[:step].count(part) for step in range(10)
         ]
-    assert replace(CONFIG, stages=(stage, pictures)).parts == (stage, pictures, pictures)
+    named = replace(CONFIG, stages=(stage, pictures)).parts
+    assert named == {"1": stage, "1-beside": pictures, "2": pictures}
     alone = CONFIG.stages[0]
     assert alone.part_at(2) is alone and alone.batches_before(7, alone) == 7
 

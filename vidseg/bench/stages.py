@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vidseg.bench.machine import synchronise
 
 Parts = Mapping[str, tuple[Any, ...]]
-"""Stage name -> (object, names of the methods that are the stage); none of them calls another."""
+"""Stage name -> (object, names of the methods that are the stage), which do not call one another while watched."""
 
 
 def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:

@@ -130,7 +130,7 @@ def _check(config: Any) -> None:
 def _footprint(config: Any) -> None:
     from vidseg.train.footprint import footprint
 
-    for number, stage in enumerate(config.parts):
+    for name, stage in config.parts.items():
         shape = (
             f"{stage.batch} clips of {stage.frames} frames, {stage.size[1]}x{stage.size[0]}, {stage.objects} objects"
         )
@@ -138,7 +138,7 @@ def _footprint(config: Any) -> None:
             need = footprint(config, stage, half=half)
             kind = "bfloat16" if half else "float32"
             parts = f"{need.state / 2**30:.2f} weights and optimiser + {need.activations / 2**30:.2f} activations"
-            print(f"stage {number + 1} ({shape}), {kind}: {need.gib:.2f} GiB = {parts}")
+            print(f"stage {name} ({shape}), {kind}: {need.gib:.2f} GiB = {parts}")
 
 
 def _plot(folder: Path) -> None:

@@ -178,7 +178,7 @@ class TrainConfig:
             raise ConfigError("a run needs at least one stage and one source; add them under `stages` and `sources`")
         if any(part.beside for stage in self.stages for part in stage.parts[1:]):
             raise ConfigError("a stage's `beside` has a `beside` of its own; give it none")
-        for stage in self.parts:
+        for stage in self.parts.values():
             if min(stage.steps, stage.frames, stage.batch, stage.objects, stage.every) < 1:
                 raise ConfigError(
                     f"stage {stage} holds a number below 1; steps, frames, batch, objects and every count from 1"
@@ -198,9 +198,13 @@ class TrainConfig:
         return sum(stage.steps for stage in self.stages)
 
     @property
-    def parts(self) -> tuple[StageConfig, ...]:
-        """All kinds of batches, stage by stage."""
-        return tuple(part for stage in self.stages for part in stage.parts)
+    def parts(self) -> dict[str, StageConfig]:
+        """All kinds of batches by name: "1", "1-beside", "2" ..."""
+        return {
+            f"{number}-beside" if part is stage.beside else f"{number}": part
+            for number, stage in enumerate(self.stages, start=1)
+            for part in stage.parts
+        }
 
     def stage_at(self, step: int) -> tuple[StageConfig, int]:
         """The stage that `step` (from 0) belongs to, and the step at which that stage ends."""

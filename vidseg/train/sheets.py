@@ -24,7 +24,7 @@ _CLIPS = 12
 
 
 def draw_sheets(config: TrainConfig, folder: str | Path, *, clips: int = _CLIPS) -> Iterator[Path]:
-    """Draw one JPEG a source and stage into `folder`/preview and yield their paths; a source alone, not the mixture.
+    """Draw one JPEG a source and kind of batch into `folder`/preview and yield the paths; a source, not the mixture.
 
     With `clips_on_gpu` the clips are those that are made there (by the CPU where there is no GPU). What was found unfit
     on the way (missing masks, broken pictures) is listed beside the sheets in `skipped.txt`.
@@ -35,7 +35,7 @@ def draw_sheets(config: TrainConfig, folder: str | Path, *, clips: int = _CLIPS)
     for place, source_config in enumerate(config.sources):
         alone = replace(config, sources=(source_config,))
         source = None if config.clips_on_gpu else build_source(alone.sources, config.data_root)
-        for number, stage in enumerate(config.parts):
+        for name, stage in config.parts.items():
             if source is None:
                 made, skips = _clips_of_gpu(alone, stage, clips)
             else:
@@ -43,7 +43,7 @@ def draw_sheets(config: TrainConfig, folder: str | Path, *, clips: int = _CLIPS)
                     source, clips, seed=config.seed, frames=stage.frames, size=stage.size, objects=stage.objects
                 )
                 skips = source.report()
-            path = target / f"source-{place + 1}-{source_config.kind}-stage-{number + 1}.jpg"
+            path = target / f"source-{place + 1}-{source_config.kind}-stage-{name}.jpg"
             image = draw_sheet(made, stage.prompts or config.prompts, seed=config.seed)
             cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
             yield path
