@@ -16,7 +16,7 @@ LEVELS = (
     ("video", "model", "downloads", "prompts", "stopwatch", "tracks"),
     ("checkpoint", "memory", "picture", "postprocess", "scene"),
     ("window",),
-    ("gaze", "second_look", "state"),
+    ("gaze", "grab_cut", "second_look", "state"),
     ("tracker", "result", "image", "automatic", "weights"),
     ("encode_ahead",),
     ("learner", "train", "evaluate", "annotate", "batch", "bench", "job", "run_folder", "run", "image_files"),

@@ -5,7 +5,8 @@ import pytest
 import torch
 from golden import looks
 
-from vidseg.second_look import _not_meant, answer, look, window_at, window_of
+from vidseg.model import Decoded
+from vidseg.second_look import _not_meant, answer, look, settle, window_at, window_of
 from vidseg.tracker import TrackerState, step
 from vidseg.types import Box, Click, Frame, Prompt
 from vidseg.window import Window
@@ -158,3 +159,20 @@ def test_what_is_seen_on_the_second_look_is_followed(model, tiny_model):
     mask[window.top - 8 : window.bottom + 8, window.left - 8 : window.right + 8] = False
     assert not mask.any()
     assert float(closer.iou[0]) != float(first.iou[0])
+
+
+def test_where_a_closer_look_shows_nothing_new_the_answer_itself_is_cut(model, tiny_model):
+    truth = logits(60, 30, 600, 290)
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    picture[(truth > 0).numpy()] = 200
+    unsure = logits(80, 45, 580, 275).clamp(-1, 1)
+    unsure[140:180, 280:360] = 5
+    unsure[:8] = unsure[-8:] = -5
+    prompt, one = Prompt(1, 0, clicks=(Click(320, 160),)), torch.ones(1)
+    decoded = Decoded(unsure[None], unsure[None, None], one[None] / 2, torch.zeros(1, dtype=torch.long), one[None], one)
+    assert window_of(model, unsure, prompt) is None
+    found = settle(model, decoded, prompt, picture)
+    assert found is not None and float(found.iou) == 0.5
+    assert ((unsure > 0) != (truth > 0)).any() and ((found.logits > 0) == (truth > 0)).all()
+    assert settle(model, decoded._replace(score=-one), prompt, picture) is None
+    assert settle(tiny_model, decoded, prompt, picture) is None

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidseg.grab_cut import cut
 from vidseg.model import Decoded, ImageFeatures, Sam2, fed_back
 from vidseg.picture import full_size, prepare, prompt_tensors
 from vidseg.types import Click, Prompt
@@ -49,16 +50,16 @@ def look_again(
     model: Sam2,
     decoded: Decoded,
     prompt: Prompt,
+    picture: np.ndarray,
     view: Callable[[Window], View],
     *,
-    size: tuple[int, int],
     before: Tensor | None = None,
 ) -> Closer | None:
     """Answer a prompt of one object from close by, after the first answer `decoded`.
 
     Args:
         view: gives what the model sees of the picture through a window: `look`, or one that is kept.
-        size: (H, W) of the picture.
+        picture: (H, W, 3) uint8; along its edges the answer is cut (`vidseg.grab_cut`).
         before: the answer to begin with, logits (H, W), if that is not the first one.
 
     Returns:
@@ -66,14 +67,33 @@ def look_again(
     """
     if not model.config.second_look or float(decoded.score[0]) <= 0:
         return None
-    logits = full_size(best_of(decoded), size)[0] if before is None else before
+    logits = _first(decoded, picture) if before is None else before
     window = window_of(model, logits, prompt)
-    if window is None:
+    return None if window is None else _meant(answer(model, view(window), prompt, logits), prompt, picture)
+
+
+def settle(model: Sam2, decoded: Decoded, prompt: Prompt, picture: np.ndarray) -> Closer | None:
+    """Return the first answer `decoded` itself, cut along the picture's edges, where a closer look shows nothing new.
+
+    None if the model does not look twice, or sees no object.
+    """
+    if not model.config.second_look or float(decoded.score[0]) <= 0:
         return None
-    closer = answer(model, view(window), prompt, logits)
+    best = int(decoded.best[0])
+    return _meant(Closer(_first(decoded, picture), decoded.iou[:1, best : best + 1]), prompt, picture)
+
+
+def _meant(closer: Closer, prompt: Prompt, picture: np.ndarray) -> Closer | None:
+    """An answer cut along the picture's edges, without what is not meant; None where it is empty."""
     if not bool((closer.logits > 0).any()):
         return None
-    return closer._replace(logits=closer.logits.masked_fill(_not_meant(closer.logits, prompt), OUTSIDE))
+    logits = cut(picture, closer.logits, prompt)
+    return closer._replace(logits=logits.masked_fill(_not_meant(logits, prompt), OUTSIDE))
+
+
+def _first(decoded: Decoded, picture: np.ndarray) -> Tensor:
+    """Logits (H, W) of a first answer at the picture's size."""
+    return full_size(best_of(decoded), (picture.shape[0], picture.shape[1]))[0]
 
 
 def window_of(model: Sam2, logits: Tensor, prompt: Prompt) -> Window | None:

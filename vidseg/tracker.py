@@ -30,7 +30,7 @@ from vidseg.picture import prompt_tensors
 from vidseg.postprocess import make_exclusive
 from vidseg.prompt_check import check_prompts
 from vidseg.result import TrackResult
-from vidseg.second_look import View, look, look_again
+from vidseg.second_look import View, look, look_again, settle
 from vidseg.state import ObjectTrack, TrackerState
 from vidseg.types import Frame, Prompt
 from vidseg.window import Edges, Window, whole
@@ -310,7 +310,8 @@ def _answer(
     )
     closer = None
     if track is None:
-        closer = look_again(model, decoded, prompt, partial(look, model, frame.image), size=size)
+        closer = look_again(model, decoded, prompt, frame.image, partial(look, model, frame.image))
+        closer = closer or settle(model, decoded, prompt, frame.image)
     if closer is None:
         return _Answered(decoded, decoded.iou.gather(1, decoded.best[:, None]), window, None)
     return _Answered(decoded, closer.iou, window, (closer.logits > 0).cpu().numpy())

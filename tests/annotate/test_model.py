@@ -379,5 +379,6 @@ def test_a_mask_is_corrected_around_the_click_and_stays_elsewhere(twice: ModelSe
     around[window.top : window.bottom, window.left : window.right] = True
     assert 0 < around.sum() < mask.size / 4
     assert (found == mask)[~around].all() and (found != mask)[around].any()
+    assert found[40, 60]
     other = twice.segment(encoded, clicks=[clicks[-1]], mask=mask).masks[0]
     assert (other == mask)[~around].all()

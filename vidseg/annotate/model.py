@@ -25,12 +25,13 @@ from ..adaptation import Adaptation
 from ..encode_ahead import lanes, pays
 from ..errors import WeightsError
 from ..gaze import around
+from ..grab_cut import cut
 from ..image import EncodedImage
 from ..learner import adapting
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2, fed_back
 from ..picture import prompt_tensors
-from ..second_look import Closer, View, answer, best_of, look, look_again, window_at
+from ..second_look import Closer, View, answer, best_of, look, look_again, settle, window_at
 from ..state import ObjectTrack, TrackerState
 from ..tracker import Setting, advance, limits_of, look_at, window_for
 from ..train.sources.examples import Example
@@ -229,19 +230,25 @@ class ModelSegmenter:
             if before is None or closer is None:
                 guess = None if before is None else self._guess_of(before, encoded)
                 before = _Told(self._decode(encoded, encoded.view(), plain, clicks[:count], box, guess), None)
-                closer = self._closer(encoded, before, clicks[:count], box)
+                closer = self._closer(encoded, before, clicks[:count], box) or settle(
+                    self._model, before.decoded, self._prompt(encoded, clicks[:count], box), encoded.frame.image
+                )
             known.answers.append(_Told(before.decoded, closer))
         known.clicks = clicks
         return known.answers[-1]
+
+    @staticmethod
+    def _prompt(encoded: EncodedFrame, clicks: tuple[Click, ...], box: Box | None) -> Prompt:
+        return Prompt(1, encoded.frame.index, clicks=clicks, box=box)
 
     def _closer(
         self, encoded: EncodedFrame, before: _Told, clicks: tuple[Click, ...], box: Box | None
     ) -> Closer | None:
         """The answer through a window around the one before, if the model looks twice and there is something to see."""
-        prompt = Prompt(1, encoded.frame.index, clicks=clicks, box=box)
+        prompt = self._prompt(encoded, clicks, box)
         logits = None if before.closer is None else before.closer.logits
         view = partial(self._view, encoded)
-        return look_again(self._model, before.decoded, prompt, view, size=encoded.size, before=logits)
+        return look_again(self._model, before.decoded, prompt, encoded.frame.image, view, before=logits)
 
     def _window_of(self, encoded: EncodedFrame, prompt: Prompt) -> Window:
         """The window to look at a mask through, and at what is pointed at: the last one if all lies within."""
@@ -288,15 +295,16 @@ class ModelSegmenter:
     def _focused(
         self, encoded: EncodedFrame, seen: Window, mask: np.ndarray, decoded: Decoded, clicks: tuple[Click, ...]
     ) -> Closer:
-        """The corrected mask, looked at through a window around the last click; what lies outside stays."""
+        """The corrected mask, looked at through a window around the last click and cut; what lies outside stays."""
         pixels = _pixels(best_of(decoded), seen, encoded.size)[0]
         corrected = _as_logits(local_change(mask, pixels, clicks[-1]), self._model.device)
         window = window_at(encoded.size, clicks[-1])
-        prompt = Prompt(1, encoded.frame.index, clicks=tuple(click for click in clicks if window.holds(click)))
+        prompt = self._prompt(encoded, tuple(click for click in clicks if window.holds(click)), None)
         closer = answer(self._model, self._view(encoded, window), prompt, corrected)
         logits = _as_logits(mask, self._model.device)
         part = slice(window.top, window.bottom), slice(window.left, window.right)
         logits[part] = closer.logits[part]
+        logits[part] = cut(encoded.frame.image, logits, prompt)[part]
         return closer._replace(logits=logits)
 
     def _view(self, encoded: EncodedFrame, window: Window) -> View:
