@@ -2,8 +2,8 @@
 
 A small network sees trousers and leaves holes in them, or stops short of their edge. What it is sure of shows how the
 object and its surroundings are coloured; a minimal cut gives the rest to one of the two, and every click what it says.
-The decision to know: the cut is made on few pixels, so it costs the same in any video, and only the sign of a logit
-changes, where the answer was not sure.
+The decision to know: the cut is made on few pixels, so it costs the same in any video, and what the network is sure of
+stays, but for clicks.
 Source: GrabCut (Rother, Kolmogorov and Blake, SIGGRAPH 2004), section 3, by OpenCV.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vidseg.picture import full_size
 from vidseg.types import Click, Prompt
-from vidseg.window import Window
+from vidseg.window import Window, whole
 
 _SURE = 2.0  # logits beyond which an answer is left as it is
 _AROUND = 0.3  # of the object's longer side: as much of its surroundings is looked at
@@ -29,7 +29,7 @@ _SEED = 1
 def cut(picture: np.ndarray, logits: Tensor, prompt: Prompt) -> Tensor:
     """Return logits (H, W) of an answer to clicks or a box, cut along the edges of the (H, W, 3) uint8 picture.
 
-    An answer in which nothing is sure, or everything, is left as it is.
+    Pixels that change sides are unsure afterwards. An answer that is empty, or fills all that is looked at, stays as it is.
     """
     window = _around(logits, prompt)
     if window is None:
@@ -64,7 +64,7 @@ def cut(picture: np.ndarray, logits: Tensor, prompt: Prompt) -> Tensor:
 def _around(logits: Tensor, prompt: Prompt) -> Window | None:
     """The window around an answer and its clicks; None around nothing."""
     height, width = logits.shape
-    (edges,) = Window(0, 0, width, height).edges(logits[None])
+    (edges,) = whole((height, width)).edges(logits[None])
     if edges is None:
         return None
     left, top, right, bottom = edges

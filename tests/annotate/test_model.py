@@ -379,6 +379,19 @@ def test_a_mask_is_corrected_around_the_click_and_stays_elsewhere(twice: ModelSe
     around[window.top : window.bottom, window.left : window.right] = True
     assert 0 < around.sum() < mask.size / 4
     assert (found == mask)[~around].all() and (found != mask)[around].any()
-    assert found[40, 60]
     other = twice.segment(encoded, clicks=[clicks[-1]], mask=mask).masks[0]
     assert (other == mask)[~around].all()
+
+
+def test_a_correction_is_cut_where_it_is_looked_at_and_nowhere_else(
+    twice: ModelSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, mask = twice.encode(frame(0)), shapes.truth(0)[1]
+    y, x = np.argwhere(mask).mean(axis=0)
+    monkeypatch.setattr("vidseg.annotate.model.cut", lambda picture, logits, prompt: torch.ones_like(logits))
+    found = twice.segment(encoded, clicks=[Click(x, y)], mask=mask).masks[0]
+    window = window_at(mask.shape, Click(x, y))
+    around = np.zeros_like(mask)
+    around[window.top : window.bottom, window.left : window.right] = True
+    assert not mask[around].all() and found[around].all()
+    assert (~around).any() and (found == mask)[~around].all()

@@ -238,7 +238,7 @@ class ModelSegmenter:
         return known.answers[-1]
 
     @staticmethod
-    def _prompt(encoded: EncodedFrame, clicks: tuple[Click, ...], box: Box | None) -> Prompt:
+    def _prompt(encoded: EncodedFrame, clicks: tuple[Click, ...], box: Box | None = None) -> Prompt:
         return Prompt(1, encoded.frame.index, clicks=clicks, box=box)
 
     def _closer(
@@ -281,7 +281,7 @@ class ModelSegmenter:
         box: Box | None,
         guess: Tensor | None,
     ) -> Decoded:
-        prompt = view.window.moved(Prompt(1, encoded.frame.index, clicks=clicks, box=box))
+        prompt = view.window.moved(self._prompt(encoded, clicks, box))
         given = prompt_tensors(self._model, prompt, view.window.size, like=encoded.size)
         return self._model.decode(
             conditioned,
@@ -299,7 +299,7 @@ class ModelSegmenter:
         pixels = _pixels(best_of(decoded), seen, encoded.size)[0]
         corrected = _as_logits(local_change(mask, pixels, clicks[-1]), self._model.device)
         window = window_at(encoded.size, clicks[-1])
-        prompt = self._prompt(encoded, tuple(click for click in clicks if window.holds(click)), None)
+        prompt = self._prompt(encoded, tuple(click for click in clicks if window.holds(click)))
         closer = answer(self._model, self._view(encoded, window), prompt, corrected)
         logits = _as_logits(mask, self._model.device)
         part = slice(window.top, window.bottom), slice(window.left, window.right)
