@@ -29,7 +29,7 @@ _SEED = 1
 def cut(picture: np.ndarray, logits: Tensor, prompt: Prompt) -> Tensor:
     """Return logits (H, W) of an answer to clicks or a box, cut along the edges of the (H, W, 3) uint8 picture.
 
-    Pixels that change sides are unsure afterwards. An answer that is empty, or fills all that is looked at, stays as it is.
+    Pixels that change sides are unsure afterwards. An answer that is empty, or fills all that is seen, stays as it is.
     """
     window = _around(logits, prompt)
     if window is None:
