@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidseg.gaze import around, next_window
+from vidseg.gaze import around, next_window, region
 from vidseg.types import Box, Click, Prompt
 from vidseg.window import Window, whole
 
@@ -97,3 +97,54 @@ def test_a_window_shows_a_prompt_if_all_that_it_points_at_lies_within():
         Prompt(1, 0, mask=mask),
     ):
         assert not window.shows(prompt)
+
+
+GRID = (16, 32)  # cells of SIZE: 12.5 pixels high and wide
+
+
+def seen(trace, window=ALL):
+    """Left, top, right and bottom of the region, in pixels of the picture."""
+    roi = region(trace, window, GRID)
+    y, x = window.size[0] / GRID[0], window.size[1] / GRID[1]
+    return (
+        window.left + roi.left * x,
+        window.top + roi.top * y,
+        window.left + roi.right * x,
+        window.top + roi.bottom * y,
+    )
+
+
+@pytest.mark.parametrize("trace", [(), ((10, 10, 20, 20),), (None, (10, 10, 20, 20)), ((10, 10, 20, 20), None)])
+def test_an_object_that_was_not_seen_twice_may_be_anywhere(trace):
+    assert region(trace, ALL, GRID).is_all
+
+
+def test_one_that_stands_still_is_looked_for_around_its_place_in_no_less_than_a_quarter_of_the_window():
+    left, top, right, bottom = seen([(199, 99, 201, 101)] * 2)
+    assert (right - left, bottom - top) == (100, 75) and (left + right, top + bottom) == (400, 200)
+    left, top, right, bottom = seen([(60, 50, 260, 150)] * 2)
+    assert left < 40 and right > 280 and top < 30 and bottom > 170 and right - left < 400
+
+
+def test_the_faster_it_moves_the_wider_it_is_looked_for():
+    widths = [seen([(150 - by, 80, 230 - by, 120), (150, 80, 230, 120)]) for by in (0, 40, 80)]
+    assert widths[0][2] - widths[0][0] < widths[1][2] - widths[1][0] < widths[2][2] - widths[2][0]
+    assert widths[1][0] <= 110 and widths[1][2] >= 270
+    assert [w[3] - w[1] for w in widths] == [125, 125, 125]
+
+
+def test_one_that_comes_to_light_on_one_side_is_looked_for_on_the_other_too():
+    hidden = seen([(100, 80, 240, 120), (100, 80, 140, 120)])
+    assert hidden[0] == 0 and hidden[2] >= 240
+
+
+@pytest.mark.parametrize("edges", [(0, 0, 30, 20), (380, 190, 400, 200), (-50, 20, 10, 60), (300, 150, 460, 240)])
+@pytest.mark.parametrize("window", [ALL, Window(200, 100, 400, 200)])
+def test_regions_stay_within_the_window(edges, window):
+    roi = region([edges] * 2, window, GRID)
+    assert 0 <= roi.top < roi.bottom <= GRID[0] and 0 <= roi.left < roi.right <= GRID[1] and roi.grid == GRID
+
+
+def test_there_are_few_sizes_of_regions():
+    sizes = {region([(100, 50, 100 + w, 50 + w / 2)] * 2, ALL, GRID).size for w in range(1, 300)}
+    assert 3 <= len(sizes) <= 25

@@ -103,6 +103,7 @@ def test_a_state_saved_and_loaded_in_mid_video_changes_nothing(model, clip, tmp_
     state.save(tmp_path / "state.pt")
     loaded = TrackerState.load(tmp_path / "state.pt")
     assert loaded.frame == 5 and loaded.ids == (1, 2)
+    assert [t.trace for t in loaded.tracks] == [t.trace for t in state.tracks] and len(loaded.tracks[0].trace) == 2
     _, rest = run(model, clip[6:], prompts, state=loaded)
     for a, b in zip(whole[6:], rest, strict=True):
         same(a, b, atol=0)
@@ -345,3 +346,29 @@ def test_the_gaze_of_the_shipped_model_goes_along_with_a_small_object():
     assert all(window.size == (72, 128) for window in seen)
     lefts = [window.left for window in seen]
     assert lefts[0] == lefts[2] == 0 and lefts == sorted(lefts) and lefts[-1] > 60
+
+
+def test_an_object_is_looked_for_where_it_was_only_where_the_model_looks_closely(model, clip, monkeypatch):
+    monkeypatch.setattr("vidseg.gaze._STRIDE", 0)  # on eight by five cells
+    asked, attend = [], model.attend
+    monkeypatch.setattr(model, "attend", lambda *a, **k: asked.append(k.get("rois", ())) or attend(*a, **k))
+    box = np.zeros(SIZE, bool)
+    box[20:30, 20:35] = True
+    state, _ = run(model, clip[:1], [Prompt(1, 0, mask=box)])
+    places = [(20.0, 20.0, 35.0, 30.0)] * 2
+    for trace, frame, near in (
+        (places, 1, True),
+        (places[:1], 1, False),
+        ((None, places[0]), 1, False),
+        (places, 2, False),
+    ):
+        asked.clear()
+        before = replace(state, tracks=(replace(state.tracks[0], trace=tuple(trace)),))
+        after, result = step(model, before, clip[frame], setting=SETTING)
+        assert [bool(rois) for rois in asked] == [near and model.config.second_look > 0]
+        if asked[0]:
+            (roi,), s = asked[0], result.logits.shape[-1] // asked[0][0].grid[1]
+            beyond = torch.ones_like(result.logits, dtype=torch.bool)
+            beyond[:, s * roi.top : s * roi.bottom, s * roi.left : s * roi.right] = False
+            assert beyond.any() and (result.logits[beyond] == -10).all()
+        assert len(after.tracks[0].trace) == (2 if frame == 1 else 1)

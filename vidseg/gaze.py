@@ -4,14 +4,16 @@ A small network sees an object that fills a tenth of the picture on a tenth of i
 shrinks fast. Through a window around all objects it sees them larger, always about as large, and about in the middle,
 and a frame still costs one encoding. The decision to know: a frame's window follows from the masks two frames before,
 so that it can be encoded while the frame between is tracked. Only models that look twice (`Sam2Config.second_look`)
-look so; for others the window is the whole picture.
+look so; for others the window is the whole picture. In the window each object is looked for in a region of its own.
 Source: cropping to the object's last place is what trackers of boxes do (SiamFC, arXiv 1606.09549, section 3.1).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from vidseg.model.roi import Roi, everywhere
 from vidseg.window import Edges, Window, whole
 
 _LEAST = 0.4  # of the picture's width and height: from closer by too little is seen of what is around
@@ -19,6 +21,10 @@ _SHRINK = 0.3  # of the way to a smaller window is gone at once, all of it to a 
 _CUT = 1.25  # a window that cuts off an object grows by this
 _LOST = 1.2  # and by this, frame by frame, while one of its objects is out of sight
 _EDGE = 2.0  # pixels from a window's edge at which an object is thought to be cut off
+_REACH = 0.15  # of its width and height: so far around its last place, on each side, an object is looked for,
+_STRIDE = 2  # and so many cells more,
+_LEAST_PART = 0.25  # and in no less than this share of the window's width and height
+_PARTS = 8  # regions are so many parts of the window wide and high, or fewer: objects of about one size share a batch
 
 
 def around(objects: Sequence[Edges], size: tuple[int, int], times: float) -> Window:
@@ -88,3 +94,35 @@ def _window(edges: Edges, share: float, size: tuple[int, int]) -> Window:
     left = round(min(max((edges[0] + edges[2] - w) / 2, 0.0), width - w))
     top = round(min(max((edges[1] + edges[3] - h) / 2, 0.0), height - h))
     return Window(left, top, left + w, top + h)
+
+
+def region(trace: Sequence[Edges | None], window: Window, grid: tuple[int, int]) -> Roi:
+    """Return the part of a window, on its map of `grid` (h, w) cells, in which to look for an object.
+
+    It is around where the object was a frame before, and as much wider as either of its sides moved last.
+
+    Args:
+        trace: where it was two frames before and one, in pixels of the picture; None for one that was out of sight.
+            One that was not seen on both may be anywhere.
+        window: through which the frame is seen.
+    """
+    before, last = trace if len(trace) == 2 else (None, None)
+    if before is None or last is None:
+        return everywhere(grid)
+    moved = [abs(now - then) for now, then in zip(last, before, strict=True)]
+    x, y = max(moved[0], moved[2]), max(moved[1], moved[3])
+    left, right = _reach(last[0] - x, last[2] + x, start=window.left, length=window.size[1], cells=grid[1])
+    top, bottom = _reach(last[1] - y, last[3] + y, start=window.top, length=window.size[0], cells=grid[0])
+    return Roi(top, left, bottom, right, grid)
+
+
+def _reach(low: float, high: float, *, start: int, length: int, cells: int) -> tuple[int, int]:
+    """First cell, and the one after the last, of an object's reach along one side of a window."""
+    low, high = ((edge - start) / length * cells for edge in (low, high))
+    reach = _REACH * (high - low) + _STRIDE
+    part = max(1, cells // _PARTS)
+    size = min(cells, part * math.ceil(max(_LEAST_PART * cells, high - low + 2 * reach) / part))
+    if cells - size < part:  # what is left over, where the sides are no multiples
+        size = cells
+    first = min(max(round((low + high - size) / 2), 0), cells - size)
+    return first, first + size

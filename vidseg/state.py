@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vidseg.errors import VidsegError
 from vidseg.memory import Memory, MemoryBank, Pointer
-from vidseg.window import Window
+from vidseg.window import Edges, Window
 
 _VERSION = 1
 
@@ -26,6 +26,8 @@ class ObjectTrack:
         id: the caller's number for it.
         bank: what it remembers.
         frame: index of the frame that `logits` (1, h, w), `score` (1,) and `iou` (1,) belong to; -1 for none.
+        trace: where it was found on the frame before and on that one, in pixels; None for nowhere. Only the last,
+            where it was prompted or frames were left out.
     """
 
     id: int
@@ -34,6 +36,12 @@ class ObjectTrack:
     logits: Tensor
     score: Tensor
     iou: Tensor
+    trace: tuple[Edges | None, ...] = ()
+
+    @property
+    def edges(self) -> Edges | None:
+        """Where it was found last; None for nowhere."""
+        return self.trace[-1] if self.trace else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +97,7 @@ def _pack(track: ObjectTrack) -> dict[str, Any]:
         "id": track.id,
         "frame": track.frame,
         "answer": (track.logits, track.score, track.iou),
+        "trace": track.trace,
         "prompted": [(m.frame, m.features, m.pointer) for m in bank.prompted],
         "recent": [(m.frame, m.features, m.pointer) for m in bank.recent],
         "pointers": [(p.frame, p.pointer) for p in bank.pointers],
@@ -101,4 +110,5 @@ def _unpack(packed: dict[str, Any]) -> ObjectTrack:
         tuple(Memory(*m) for m in packed["recent"]),
         tuple(Pointer(*p) for p in packed["pointers"]),
     )
-    return ObjectTrack(packed["id"], bank, packed["frame"], *packed["answer"])
+    logits, score, iou = packed["answer"]
+    return ObjectTrack(packed["id"], bank, packed["frame"], logits, score, iou, packed.get("trace", ()))

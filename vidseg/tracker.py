@@ -23,9 +23,10 @@ from torch import Tensor
 
 from vidseg.abreast import abreast
 from vidseg.errors import PromptError, VideoError
-from vidseg.gaze import around, next_window
+from vidseg.gaze import around, next_window, region
 from vidseg.memory import Limits, Memory, MemoryBank, join, layout, memory_tokens, seen, tokens_of
-from vidseg.model import Decoded, ImageFeatures, Sam2, fed_back
+from vidseg.model import Decoded, Sam2, fed_back
+from vidseg.model.roi import Roi, cropped, everywhere, filled
 from vidseg.picture import prompt_tensors
 from vidseg.postprocess import make_exclusive
 from vidseg.prompt_check import check_prompts
@@ -33,7 +34,7 @@ from vidseg.result import TrackResult
 from vidseg.second_look import View, look, look_again, settle
 from vidseg.state import ObjectTrack, TrackerState
 from vidseg.types import Frame, Prompt
-from vidseg.window import Edges, Window, whole
+from vidseg.window import OUTSIDE, Edges, Window, whole
 
 if TYPE_CHECKING:
     from vidseg.video import Video
@@ -135,7 +136,7 @@ def advance(
     if state.frame == frame.index:
         tracks = {t.id: _reframed(t, state.window, view.window, frame) for t in state.tracks}
     waiting = [t for t in state.tracks if t.frame != frame.index and t.id not in alone]
-    tracks |= {t.id: t for t in _follow(model, waiting, frame.index, view.features, setting)}
+    tracks |= {t.id: t for t in _follow(model, waiting, frame.index, view, setting)}
     window = view.window
     if prompts:
         tracks, window = _answer_all(model, tracks, prompts, frame, view, setting, primed=primed)
@@ -162,12 +163,7 @@ def _gaze(
     if state.frame == frame.index:
         return state.gaze
     coming = state.gaze[1] if len(state.gaze) > 1 else window
-    return coming, next_window(coming, window, _places(tracks, window), _size(frame), times)
-
-
-def _places(tracks: Sequence[ObjectTrack], window: Window) -> list[Edges | None]:
-    """Where objects were found, in pixels of the frame; None for one that is not in sight."""
-    return window.edges(torch.cat([track.logits for track in tracks])) if tracks else []
+    return coming, next_window(coming, window, [track.edges for track in tracks], _size(frame), times)
 
 
 def _reframed(track: ObjectTrack, before: Window | None, now: Window, frame: Frame) -> ObjectTrack:
@@ -184,34 +180,60 @@ def _grid(logits: Tensor) -> tuple[int, int]:
     return logits.shape[-2], logits.shape[-1]
 
 
-def _follow(
-    model: Sam2, tracks: Sequence[ObjectTrack], frame: int, features: ImageFeatures, setting: Setting
-) -> list[ObjectTrack]:
-    """Track objects to a frame without prompts; those that see the same times share a batch."""
-    limits, reverse = setting.limits, setting.reverse
+def _follow(model: Sam2, tracks: Sequence[ObjectTrack], frame: int, view: View, setting: Setting) -> list[ObjectTrack]:
+    """Track objects to a frame without prompts; those that see the same times, and as much of the frame, share a
+    batch.
+    """
+    limits, reverse, features = setting.limits, setting.reverse, view.features
     views = {t.id: seen(t.bank, frame, limits=limits, reverse=reverse) for t in tracks}
+    regions = {t.id: _region(model, t, frame, view) for t in tracks}
+
+    def alike(track: ObjectTrack) -> tuple[object, ...]:
+        return regions[track.id].size, layout(views[track.id])
+
     most = -(-len(tracks) // setting.lanes)
     batches = []
-    for _, group in groupby(sorted(tracks, key=lambda t: layout(views[t.id])), key=lambda t: layout(views[t.id])):
+    for _, group in groupby(sorted(tracks, key=alike), key=alike):
         members = list(group)
         batches += [members[start : start + most] for start in range(0, len(members), most)]
 
     begun = model.begin(features.vision, features.position) if batches else None
 
     def follow(members: list[ObjectTrack]) -> list[ObjectTrack]:
-        view = join([views[t.id] for t in members])
-        tokens = tokens_of(model, view, frame, limits=limits, reverse=reverse)
-        conditioned = model.attend(features.vision, features.position, tokens, begun=begun)
+        past = join([views[t.id] for t in members])
+        tokens = tokens_of(model, past, frame, limits=limits, reverse=reverse)
+        rois = [regions[t.id] for t in members]
+        rois = [] if rois[0].is_all else rois
+        conditioned = model.attend(features.vision, features.position, tokens, begun=begun, rois=rois)
         conditioned = conditioned.expand(len(members), -1, -1, -1)  # with nothing remembered it is one row
         decoded = model.decode(conditioned, features.high_res, multimask=model.config.track_candidates)
-        stored = model.encode_memory(features.vision, decoded.logits, decoded.score, binarise=False)
+        if rois:
+            near = cropped(decoded.logits[:, None], rois)
+            decoded = decoded._replace(logits=filled(near, rois, outside=OUTSIDE)[:, 0])
+        stored = model.encode_memory(features.vision, decoded.logits, decoded.score, binarise=False, rois=rois)
+        edges = view.window.edges(decoded.logits)
         return [
-            _moved(track, frame, decoded, stored, row, prompted=False, limits=limits)
+            _moved(track, frame, decoded, stored, row, edges[row], prompted=False, limits=limits)
             for row, track in enumerate(members)
         ]
 
-    done = abreast(follow, batches) if setting.lanes > 1 else map(follow, batches)
-    return [track for batch in done for track in batch]
+    def follow_all(batches: list[list[ObjectTrack]]) -> list[ObjectTrack]:
+        return [track for batch in batches for track in follow(batch)]
+
+    batches.sort(key=lambda members: len(members) * regions[members[0].id].area, reverse=True)
+    shares = [batches[n :: setting.lanes] for n in range(min(setting.lanes, len(batches)))]
+    return [track for share in abreast(follow_all, shares) for track in share]
+
+
+def _region(model: Sam2, track: ObjectTrack, frame: int, view: View) -> Roi:
+    """The part of a view in which to look for an object: around where it was one frame before.
+
+    On a GPU it is all of it. There a small network's time goes into starting pieces of work, which get more, not less.
+    """
+    grid = _grid(view.features.vision)
+    if not model.config.second_look or model.device.type != "cpu" or abs(frame - track.frame) != 1:
+        return everywhere(grid)
+    return region(track.trace, view.window, grid)
 
 
 class _Answered(NamedTuple):
@@ -258,7 +280,7 @@ def _answer_all(
     others = [track for id, track in kept.items() if id not in prompted and track.frame == frame.index]
     around_all = view
     if model.config.second_look:
-        places = _places(others, view.window)
+        places = [track.edges for track in others]
         for prompt in prompts:
             answer = answers.get(prompt.object)
             mask = prompt.mask if answer is None else answer.mask
@@ -345,18 +367,28 @@ def _told(model: Sam2, prompt: Prompt, bank: MemoryBank, decoded: Decoded, view:
     stored = model.encode_memory(view.features.vision, decoded.logits, decoded.score, binarise=True)
     blank = decoded.logits[:0]
     old = ObjectTrack(prompt.object, bank, -1, blank, blank, blank)
-    return _moved(old, prompt.frame, decoded, stored, 0, prompted=True, limits=setting.limits)
+    (edges,) = view.window.edges(decoded.logits)
+    return _moved(old, prompt.frame, decoded, stored, 0, edges, prompted=True, limits=setting.limits)
 
 
 def _moved(
-    track: ObjectTrack, frame: int, decoded: Decoded, stored: Tensor, row: int, *, prompted: bool, limits: Limits
+    track: ObjectTrack,
+    frame: int,
+    decoded: Decoded,
+    stored: Tensor,
+    row: int,
+    edges: Edges | None,
+    *,
+    prompted: bool,
+    limits: Limits,
 ) -> ObjectTrack:
     one = slice(row, row + 1)
     # Memories are kept in bfloat16, as SAM 2 does. Rows are cloned, so that no track keeps the others' batch alive.
     memory = Memory(frame, stored[one].to(torch.bfloat16, copy=True), decoded.pointer[one].clone())
     bank = track.bank.remember(memory, prompted=prompted, limits=limits)
     iou = decoded.iou[one].gather(1, decoded.best[one, None])[:, 0].float()
-    return ObjectTrack(track.id, bank, frame, decoded.logits[one].clone(), decoded.score[one].float(), iou)
+    trace = (edges,) if prompted or abs(frame - track.frame) != 1 else (*track.trace[-1:], edges)
+    return ObjectTrack(track.id, bank, frame, decoded.logits[one].clone(), decoded.score[one].float(), iou, trace)
 
 
 def _result(model: Sam2, state: TrackerState, frame: Frame, setting: Setting) -> TrackResult:

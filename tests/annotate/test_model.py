@@ -18,6 +18,7 @@ from vidseg.annotate import Project, Session, open_session
 from vidseg.annotate.model import ModelSegmenter
 from vidseg.annotate.segmenter import Answer
 from vidseg.errors import VideoError
+from vidseg.gaze import region
 from vidseg.masks import rle
 from vidseg.model import Sam2
 from vidseg.model.config import PRESETS
@@ -62,17 +63,21 @@ def test_following_a_mask_is_what_track_does(network: Sam2, segmenter: ModelSegm
 
 
 @pytest.mark.parametrize("times", [0.0, 1.6])
-def test_following_backwards_is_what_track_does(network: Sam2, times: float) -> None:
+def test_following_backwards_is_what_track_does(network: Sam2, times: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    traces: list[Any] = []
+    monkeypatch.setattr("vidseg.tracker.region", lambda trace, *rest: traces.append(trace) or region(trace, *rest))
     network = looks(network, times)
     segmenter = ModelSegmenter(network)
     mask = shapes.truth(7)[1]
     frames = [frame(n) for n in range(8)]
     expected = {r.frame: r for r in track(network, frames, [Prompt(1, 7, mask=mask)], reverse=True)}
+    in_track, traces[:] = [*traces], []
     trail = segmenter.begin([segmenter.memorise(segmenter.encode(frame(7)), mask)], [], reverse=True)
     for n in range(6, -1, -1):
         assert not times or trail.gaze[0] == expected[n].window
         ((trail, found),) = segmenter.follow([trail], segmenter.encode(frame(n)))
         assert (found.mask == expected[n].masks()[0]).all()
+    assert traces == in_track and len(traces) == (7 if times else 0)  # it is looked for in the same places
 
 
 def test_frames_on_the_way_are_encoded_once_through_the_window_that_is_wanted(network: Sam2, monkeypatch) -> None:

@@ -36,7 +36,7 @@ from ..state import ObjectTrack, TrackerState
 from ..tracker import Setting, advance, limits_of, look_at, window_for
 from ..train.sources.examples import Example
 from ..types import Box, Click, Frame, Prompt
-from ..window import Window, whole
+from ..window import Edges, Window, whole
 from .paint import local_change
 from .segmenter import Answer, Followed
 
@@ -76,17 +76,22 @@ class EncodedFrame:
 
 
 class Remembered(NamedTuple):
-    """What is kept of an object on one frame, and the window through which it was seen."""
+    """What is kept of an object on one frame, the window through which it was seen, and where it was, if anywhere."""
 
     memory: Memory
     window: Window
+    edges: Edges | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trail:
-    """One object on its way: what it remembers, where to look next, and whether frames come in descending order."""
+    """One object on its way: what it remembers, where it was up to which frame (see `ObjectTrack`), where to look next,
+    and whether frames come in descending order.
+    """
 
     bank: MemoryBank
+    frame: int
+    trace: tuple[Edges | None, ...]
     gaze: tuple[Window, ...]
     reverse: bool
 
@@ -335,7 +340,8 @@ class ModelSegmenter:
         prompt = Prompt(1, encoded.frame.index, mask=mask)
         view = encoded.view(self._window_of(encoded, prompt))
         state, _ = advance(self._model, TrackerState(), encoded.frame, [prompt], view=view)
-        return Remembered(state.tracks[0].bank.prompted[0], view.window)
+        (track,) = state.tracks
+        return Remembered(track.bank.prompted[0], view.window, track.edges)
 
     def begin(self, vouched: Sequence[Remembered], recent: Sequence[Remembered], *, reverse: bool = False) -> Trail:
         """Start to follow an object that is remembered, where it was seen last."""
@@ -347,7 +353,8 @@ class ModelSegmenter:
         )
         last = [*vouched, *recent][-1:]
         self._coming = last[0].window if last else None
-        return Trail(bank, tuple(one.window for one in last) * 2, reverse)
+        frame, trace = (last[0].memory.frame, (last[0].edges,)) if last else (-1, ())
+        return Trail(bank, frame, trace, tuple(one.window for one in last) * 2, reverse)
 
     @torch.inference_mode()
     def follow(self, tracks: Sequence[Trail], encoded: EncodedFrame) -> list[tuple[Trail, Followed]]:
@@ -355,7 +362,10 @@ class ModelSegmenter:
         if not tracks:
             return []
         blank = torch.zeros(0, device=self._model.device)
-        objects = tuple(ObjectTrack(n, track.bank, -1, blank, blank, blank) for n, track in enumerate(tracks, 1))
+        objects = tuple(
+            ObjectTrack(n, track.bank, track.frame, blank, blank, blank, track.trace)
+            for n, track in enumerate(tracks, 1)
+        )
         setting = Setting(self._limits, reverse=tracks[0].reverse, lanes=self._lanes)
         before = TrackerState(objects, gaze=_joined([track.gaze for track in tracks], encoded.size))
         view = encoded.view(window_for(before, encoded.frame.index))
@@ -364,10 +374,10 @@ class ModelSegmenter:
         masks = result.masks()
         scores, ious = result.score.float().sigmoid().tolist(), result.iou.float().clamp(0, 1).tolist()
         places = {number: row for row, number in enumerate(result.ids)}
-        banks = {track.id: track.bank for track in state.tracks}
+        now = {track.id: track for track in state.tracks}
         return [
             (
-                replace(track, bank=banks[n], gaze=state.gaze),
+                replace(track, bank=now[n].bank, frame=now[n].frame, trace=now[n].trace, gaze=state.gaze),
                 Followed(masks[places[n]], scores[places[n]], ious[places[n]]),
             )
             for n, track in enumerate(tracks, 1)

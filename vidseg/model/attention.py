@@ -139,16 +139,24 @@ class RotaryAttention(Attention):
     """Attention whose queries and spatial keys are turned by their place on the grid.
 
     Keys are `r` grids one after another, then `unplaced` tokens that have no place (object pointers), of which the last
-    `spare` are not attended to.
+    `spare` are not attended to. Queries are a grid, or those of its `cells` (B, L), numbered as its rows are read.
     """
 
     def forward(  # type: ignore[override]
-        self, q: Tensor, k: Tensor, v: Tensor, *, grid: tuple[int, int], unplaced: int = 0, spare: int = 0
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        grid: tuple[int, int],
+        unplaced: int = 0,
+        spare: int = 0,
+        cells: Tensor | None = None,
     ) -> Tensor:
-        """Map q (B or 1, h * w, C), k and v (B, r * h * w + unplaced, Ckv) to (B, h * w, C)."""
+        """Map q (B or 1, h * w or L, C), k and v (B, r * h * w + unplaced, Ckv) to (B, h * w or L, C)."""
         query, key = self._heads(self.q_proj(q)), self._heads(self.k_proj(k))
         table = rotary_table(*grid, query.shape[-1], device=query.device)
-        query = rotate(query, table).expand(key.shape[0], -1, -1, -1)
+        query = rotate(query, table if cells is None else table[cells][:, None]).expand(key.shape[0], -1, -1, -1)
         placed = key.shape[-2] - unplaced
         if placed:
             key = torch.cat((rotate(key[..., :placed, :], table), key[..., placed:, :]), dim=-2)

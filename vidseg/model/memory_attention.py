@@ -7,10 +7,13 @@ Source: SAM 2 (arXiv 2408.00714), section 4, "Memory attention".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidseg.model.attention import RotaryAttention, spare_keys
+from vidseg.model.roi import Roi, cells_of, filled
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -32,14 +35,23 @@ class MemoryAttentionLayer(nn.Module):
         return x + self.self_attn(normed, normed, normed, grid=grid)
 
     def forward(
-        self, x: Tensor, memory: Tensor, *, keys: Tensor, grid: tuple[int, int], pointers: int, spare: int = 0
+        self,
+        x: Tensor,
+        memory: Tensor,
+        *,
+        keys: Tensor,
+        grid: tuple[int, int],
+        pointers: int,
+        spare: int = 0,
+        cells: Tensor | None = None,
     ) -> Tensor:
         """Condition x (N or 1, h * w, C), after `begin`, on memory (N, K, Cm), whose last `pointers` tokens have no
-        place and of which the last `spare` are not looked at.
+        place and of which the last `spare` are not looked at. Or x (N, L, C), some cells of the grid.
 
         `keys` is the memory with its position codes added.
         """
-        x = x + self.cross_attn_image(self.norm2(x), keys, memory, grid=grid, unplaced=pointers, spare=spare)
+        normed = self.norm2(x)
+        x = x + self.cross_attn_image(normed, keys, memory, grid=grid, unplaced=pointers, spare=spare, cells=cells)
         return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
 
 
@@ -70,13 +82,22 @@ class MemoryAttention(nn.Module):
         return self.layers[0].begin(x, grid=(features.shape[-2], features.shape[-1]))  # type: ignore[operator]
 
     def forward(
-        self, begun: Tensor, *, grid: tuple[int, int], memory: Tensor, memory_position: Tensor, pointers: int = 0
+        self,
+        begun: Tensor,
+        *,
+        grid: tuple[int, int],
+        memory: Tensor,
+        memory_position: Tensor,
+        pointers: int = 0,
+        rois: Sequence[Roi] = (),
     ) -> Tensor:
         """Return conditioned features (N, C, h, w).
 
         Args:
             begun: what `begin` returned, of N rows or of one for all; grid: (h, w).
             memory, memory_position: (N, K, Cm); K = r * h * w grid tokens, then `pointers` tokens.
+            rois: for each object the part of the frame where it is looked for. In the last layer only that attends to
+                memory, and what it gives is averaged for the rest.
         """
         x = begun
         keys = memory + memory_position
@@ -86,5 +107,11 @@ class MemoryAttention(nn.Module):
         for number, layer in enumerate(self.layers):
             if number:
                 x = layer.begin(x, grid=grid)  # type: ignore[operator]
-            x = layer(x, memory, keys=keys, grid=grid, pointers=pointers + spare, spare=spare)
+            cells = None
+            if rois and layer is self.layers[-1]:
+                cells = cells_of(rois, device=x.device)
+                x = x.expand(len(rois), -1, -1).gather(1, cells[..., None].expand(-1, -1, x.shape[-1]))
+            x = layer(x, memory, keys=keys, grid=grid, pointers=pointers + spare, spare=spare, cells=cells)
+        if rois:
+            x = filled(x.transpose(1, 2).unflatten(2, rois[0].size), rois).flatten(2).transpose(1, 2)
         return self.norm(x).transpose(1, 2).unflatten(2, grid)

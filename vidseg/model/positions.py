@@ -80,8 +80,8 @@ def rotary_table(h: int, w: int, channels: int, *, device: torch.device | None =
 
 
 def rotate(tokens: Tensor, table: Tensor) -> Tensor:
-    """Turn neighbouring channel pairs of (..., K, C) tokens by the (L, C / 2) table, repeated when K = r * L."""
+    """Turn neighbouring channel pairs of (..., K, C) tokens by the (..., L, C / 2) table, repeated when K = r * L."""
     pairs = torch.view_as_complex(tokens.float().unflatten(-1, (-1, 2)))
-    repeats = tokens.shape[-2] // table.shape[0]
-    turned = pairs.unflatten(-2, (repeats, -1)) * table
+    repeats = tokens.shape[-2] // table.shape[-2]
+    turned = pairs.unflatten(-2, (repeats, -1)) * table[..., None, :, :]
     return torch.view_as_real(turned.flatten(-3, -2)).flatten(-2).to(tokens.dtype)

@@ -7,6 +7,7 @@ Source: SAM 2 (arXiv 2408.00714), section 4.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from vidseg.model.memory_attention import MemoryAttention
 from vidseg.model.memory_encoder import MemoryEncoder
 from vidseg.model.positions import sine_time
 from vidseg.model.prompt_encoder import PromptEncoder
+from vidseg.model.roi import Roi, cropped, filled
 
 _DISC, _DRAWN, _BOXED = 8.0, 20.0, 5.0  # spread of a drawn click in input pixels; logits at its centre; in a box
 ABSENT = -1024.0  # logit of every pixel where the object is not in the frame
@@ -130,11 +132,18 @@ class Sam2(nn.Module):
         return self.memory_attention.begin(vision, position)
 
     def attend(
-        self, vision: Tensor, position: Tensor, memory: MemoryTokens | None, *, begun: Tensor | None = None
+        self,
+        vision: Tensor,
+        position: Tensor,
+        memory: MemoryTokens | None,
+        *,
+        begun: Tensor | None = None,
+        rois: Sequence[Roi] = (),
     ) -> Tensor:
         """Condition features (N or 1, C, h, w) on what N objects remember; without memory a learned mark is added.
 
-        `begun` is what `begin` gave for these features, if it was asked before.
+        `begun` is what `begin` gave for these features, if it was asked before; `rois`, one for each object and of one
+        size, are where it is looked for, which saves time (see `vidseg.model.roi`).
         """
         if memory is None:
             return vision + self.no_mem_embed.reshape(1, -1, 1, 1)
@@ -144,6 +153,7 @@ class Sam2(nn.Module):
             memory=memory.tokens,
             memory_position=memory.position,
             pointers=memory.pointers,
+            rois=rois,
         )
 
     def decode(
@@ -205,12 +215,17 @@ class Sam2(nn.Module):
         score = torch.where(present, 10.0, -10.0)
         return Decoded(logits[:, 0], logits, ones, best, self._absent_pointer(pointer, present), score)
 
-    def encode_memory(self, vision: Tensor, logits: Tensor, score: Tensor, *, binarise: bool) -> Tensor:
+    def encode_memory(
+        self, vision: Tensor, logits: Tensor, score: Tensor, *, binarise: bool, rois: Sequence[Roi] = ()
+    ) -> Tensor:
         """Fuse features (N or 1, C, h, w) with mask logits (N, 4h, 4w) into memories (N, Cm, h, w).
 
         `binarise` is for frames that a person prompted: the mask is remembered as it was seen, 0 or 1. Elsewhere its
-        probabilities are. A frame without the object (score not positive) is marked.
+        probabilities are. A frame without the object (score not positive) is marked. `rois` are as for `attend`.
         """
+        if rois:
+            parts = cropped(vision, rois), cropped(logits[:, None], rois)[:, 0]
+            return filled(self.encode_memory(*parts, score, binarise=binarise), rois)
         size = (vision.shape[-2] * self.config.stride, vision.shape[-1] * self.config.stride)
         full = resize_logits(logits[:, None], size)
         spread = ((full > 0).float() if binarise else full.sigmoid()) * _MEMORY_SCALE + _MEMORY_BIAS
