@@ -12,6 +12,7 @@ from vidseg import Box, Click, Frame, Limits, Prompt, Setting, TrackerState, ste
 from vidseg.errors import PromptError, VideoError, VidsegError
 from vidseg.model import PRESETS, Sam2
 from vidseg.tracker import advance, limits_of, look_at, prime, sweep
+from vidseg.window import Window
 
 SIZE = (60, 100)
 SETTING = Setting(Limits(pointers=9))
@@ -372,3 +373,12 @@ def test_an_object_is_looked_for_where_it_was_only_where_the_model_looks_closely
             beyond[:, s * roi.top : s * roi.bottom, s * roi.left : s * roi.right] = False
             assert beyond.any() and (result.logits[beyond] == -10).all()
         assert len(after.tracks[0].trace) == (2 if frame == 1 else 1)
+
+
+def test_nobody_asks_where_objects_are_for_a_model_that_looks_at_whole_frames(model, clip, monkeypatch):
+    asked, edges = [], Window.edges
+    monkeypatch.setattr(Window, "edges", lambda self, logits: asked.append(len(logits)) or edges(self, logits))
+    mask = np.zeros(SIZE, bool)
+    mask[10:40, 5:35] = True
+    run(model, clip[:3], [Prompt(1, 0, mask=mask)])
+    assert bool(asked) == (model.config.second_look > 0)

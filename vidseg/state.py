@@ -26,8 +26,8 @@ class ObjectTrack:
         id: the caller's number for it.
         bank: what it remembers.
         frame: index of the frame that `logits` (1, h, w), `score` (1,) and `iou` (1,) belong to; -1 for none.
-        trace: where it was found on the frame before and on that one, in pixels; None for nowhere. Only the last,
-            where it was prompted or frames were left out.
+        trace: where it was found on the frame before and on that one, in pixels; None for nowhere, or where the model
+            looks at whole frames. Only the last, where it was prompted or frames were left out.
     """
 
     id: int
@@ -40,7 +40,7 @@ class ObjectTrack:
 
     @property
     def edges(self) -> Edges | None:
-        """Where it was found last; None for nowhere."""
+        """Where it was found last; the last of `trace`."""
         return self.trace[-1] if self.trace else None
 
 

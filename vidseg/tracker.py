@@ -166,6 +166,13 @@ def _gaze(
     return coming, next_window(coming, window, [track.edges for track in tracks], _size(frame), times)
 
 
+def _places(model: Sam2, view: View, logits: Tensor) -> list[Edges | None]:
+    """Where the objects of logits (N, h, w) are, in pixels of the frame; None for nowhere, and for all where the model
+    does not look closely: nobody asks then, and a GPU would be waited for.
+    """
+    return view.window.edges(logits) if model.config.second_look else [None] * len(logits)
+
+
 def _reframed(track: ObjectTrack, before: Window | None, now: Window, frame: Frame) -> ObjectTrack:
     """A track whose logits show the window `now` of the frame instead of the one `before`."""
     size = _size(frame)
@@ -211,7 +218,7 @@ def _follow(model: Sam2, tracks: Sequence[ObjectTrack], frame: int, view: View, 
             near = cropped(decoded.logits[:, None], rois)
             decoded = decoded._replace(logits=filled(near, rois, outside=OUTSIDE)[:, 0])
         stored = model.encode_memory(features.vision, decoded.logits, decoded.score, binarise=False, rois=rois)
-        edges = view.window.edges(decoded.logits)
+        edges = _places(model, view, decoded.logits)
         return [
             _moved(track, frame, decoded, stored, row, edges[row], prompted=False, limits=limits)
             for row, track in enumerate(members)
@@ -367,7 +374,7 @@ def _told(model: Sam2, prompt: Prompt, bank: MemoryBank, decoded: Decoded, view:
     stored = model.encode_memory(view.features.vision, decoded.logits, decoded.score, binarise=True)
     blank = decoded.logits[:0]
     old = ObjectTrack(prompt.object, bank, -1, blank, blank, blank)
-    (edges,) = view.window.edges(decoded.logits)
+    (edges,) = _places(model, view, decoded.logits)
     return _moved(old, prompt.frame, decoded, stored, 0, edges, prompted=True, limits=setting.limits)
 
 
