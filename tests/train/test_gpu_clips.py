@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_stills import BLUE, RED, inner, write_still
+from test_stills import BLUE, CALM, RED, inner, write_still
 from test_video_folders import LAYOUTS
 
 from vidseg.errors import DataError
@@ -274,3 +274,19 @@ def test_sources_are_drawn_by_their_weights(stills, tmp_path):
     np.testing.assert_allclose(weighted.still_odds, [1 / 12] * 3 + [3 / 4])
     np.testing.assert_allclose(weighted.video_odds, [0.2, 0.8])
     assert weighted.strides.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("gap", "merge", "colours"), [(0, 1.0, {1: 2}), (0, 0.0, {1: 1, 2: 1}), (20, 1.0, {1: 1, 2: 1})]
+)
+def test_objects_that_touch_count_as_one_where_they_are_merged(tmp_path, no_look, gap, merge, colours):
+    """`colours`: for each number of objects in a clip, of how many colours its first one is."""
+    write_still(tmp_path, "pair", objects=((30, 20, 60, 60, RED), (60 + gap, 20, 90 + gap, 60, BLUE)))
+    recipe = replace(CALM, whole=1.0, apart=0.0, merge=merge)
+    clips = GpuClips([Stills(tmp_path)], short_side=90, recipe=recipe, device="cpu")
+    batch = clips.batch(0, seed=0, **SHAPE)
+    seen = {}
+    for image, masks, exists in zip(batch.images, batch.masks, batch.exists, strict=True):
+        inside = image[0].numpy()[inner(masks[0, 0].numpy())].astype(int)
+        seen[int(exists.sum())] = sum((np.abs(inside - colour).max(1) < 12).any() for colour in (RED, BLUE))
+    assert seen == colours

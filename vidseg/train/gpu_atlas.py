@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from vidseg.train.sources.stills import Stills
 from vidseg.train.sources.video_folders import VideoFolders
 
 FINE, HALF, BARE = 0, 1, 2
+_NEAR = 3  # pixels between objects that touch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +51,7 @@ class Contents:
         sizes: (E, 2) rows and columns at the fine level.
         first, count: (E,) the objects of entry e are `first[e]` to `first[e] + count[e] - 1`.
         entry, label, area_px: (K,) of each object; boxes: (K, 4) xyxy; whole: (K,) not cut by the border.
+        partner: (K,) label of the object in the same picture that touches it along most pixels, 0 for none.
         stills: (S,) entries that are stills; still_odds: (S,) how likely each is drawn, sum 1.
         videos: for each of V sequences its entries in order of time; video_odds: (V,), sum 1; strides: (V,) most.
     """
@@ -61,6 +64,7 @@ class Contents:
     area_px: np.ndarray
     boxes: np.ndarray
     whole: np.ndarray
+    partner: np.ndarray
     stills: np.ndarray
     still_odds: np.ndarray
     videos: tuple[np.ndarray, ...]
@@ -155,9 +159,18 @@ def _pages(levels: Iterable[list[np.ndarray]], device: torch.device | str) -> Pa
     return Pages(pixels, offset, height, width)
 
 
-def _objects(labels: np.ndarray) -> list[tuple[int, int, tuple[int, int, int, int], bool]]:
-    """(label, area, box, whole) of each object of 24 pixels or more."""
+class _Object(NamedTuple):
+    label: int
+    area_px: int
+    box: tuple[int, int, int, int]
+    whole: bool
+    partner: int
+
+
+def _objects(labels: np.ndarray) -> list[_Object]:
+    """What is known of each object of 24 pixels or more."""
     found = []
+    partners = _partners(labels)
     for label in np.unique(labels).tolist():
         if label in (0, IGNORE):
             continue
@@ -165,12 +178,24 @@ def _objects(labels: np.ndarray) -> list[tuple[int, int, tuple[int, int, int, in
         area_px = int(mask.sum())
         if area_px >= 24:
             x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-            found.append((label, area_px, (x, y, x + width, y + height), not at_border(mask)))
+            box = (x, y, x + width, y + height)
+            found.append(_Object(label, area_px, box, not at_border(mask), int(partners[label])))
     return found
 
 
+def _partners(labels: np.ndarray) -> np.ndarray:
+    """(256,) for each label in (H, W) the other one with most pixels three pixels away, across or down; 0 for none."""
+    near = np.zeros((256, 256), np.int64)
+    for one, other in ((labels[:, _NEAR:], labels[:, :-_NEAR]), (labels[_NEAR:], labels[:-_NEAR])):
+        meet = (one != other) & (one > 0) & (other > 0) & (one != IGNORE) & (other != IGNORE)
+        pairs = one[meet].astype(np.int64) * 256 + other[meet]
+        near += np.bincount(pairs, minlength=near.size).reshape(near.shape)
+    near += near.T
+    return np.where(near.max(axis=1) > 2 * _NEAR, near.argmax(axis=1), 0)
+
+
 def _contents(
-    pictures: list, known: list, still_odds: np.ndarray, sequences: list[tuple[np.ndarray, float, int]]
+    pictures: list, known: list[list[_Object]], still_odds: np.ndarray, sequences: list[tuple[np.ndarray, float, int]]
 ) -> Contents:
     count = np.array([len(objects) for objects in known])
     flat = [item for objects in known for item in objects]
@@ -183,10 +208,11 @@ def _contents(
         first=np.concatenate([[0], count.cumsum()[:-1]]),
         count=count,
         entry=np.repeat(np.arange(len(count)), count),
-        label=np.array([item[0] for item in flat]),
-        area_px=np.array([item[1] for item in flat]),
-        boxes=np.array([item[2] for item in flat], dtype=float),
-        whole=np.array([item[3] for item in flat]),
+        label=np.array([item.label for item in flat]),
+        area_px=np.array([item.area_px for item in flat]),
+        boxes=np.array([item.box for item in flat], dtype=float),
+        whole=np.array([item.whole for item in flat]),
+        partner=np.array([item.partner for item in flat]),
         stills=np.flatnonzero(still_odds),
         still_odds=still_odds[still_odds > 0] / max(still_odds.sum(), 1e-12),
         videos=tuple(frames for frames, _, _ in sequences),

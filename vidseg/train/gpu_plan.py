@@ -193,17 +193,16 @@ def _choose(
 def _table(
     contents: Contents, chosen: np.ndarray, found: np.ndarray, kind: np.ndarray, *, merged: np.ndarray
 ) -> np.ndarray:
-    """(B, 256) labels of the pictures to labels of the clips; where `merged`, the first two objects become one."""
+    """(B, 256) labels of the pictures to labels of the clips; where `merged`, the first object and the one that touches
+    it become one.
+    """
     table = np.zeros((len(kind), 256), np.uint8)
     rows, places = np.nonzero(found & (kind != PASTE)[:, None])
     labels = contents.label[chosen[rows, places]]
     table[rows, labels] = np.where(kind[rows] == APART, HOLE, places + 1)
-    if chosen.shape[1] > 1:
-        # Boxes that overlap stand for objects that touch; exact enough, and no mask is needed here.
-        one, other = contents.boxes[chosen[:, 0]], contents.boxes[chosen[:, 1]]
-        touch = (np.maximum(one[:, :2], other[:, :2]) < np.minimum(one[:, 2:], other[:, 2:])).all(axis=1)
-        both = np.flatnonzero(merged & touch & found[:, 1] & np.isin(kind, (WHOLE, VIDEO)))
-        table[both, contents.label[chosen[both, 1]]] = 1
+    partner = contents.partner[chosen[:, 0]]
+    both = np.flatnonzero(merged & (partner > 0) & found[:, 0] & np.isin(kind, (WHOLE, VIDEO)))
+    table[both, partner[both]] = 1
     table[(kind == WHOLE) | (kind == VIDEO), IGNORE] = IGNORE
     return table
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vidseg.train.model_step import Batch, Correction
 
-_WARM_UP = 2  # passes before recording: libraries choose their algorithms in the first
+_WARM_UP = 1  # passes before recording: libraries choose their algorithms in it
 
 
 class _Recorded(NamedTuple):

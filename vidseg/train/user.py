@@ -154,9 +154,11 @@ def correction(wrong: Tensor, target: Tensor, counts: Tensor | None = None) -> P
     """
     judged = torch.ones_like(target) if counts is None else counts
     missed, extra = target & ~wrong & judged, wrong & ~target & judged
-    missed_point, missed_depth = _deepest(missed, depth(missed))
-    extra_point, extra_depth = _deepest(extra, depth(extra))
-    middle, _ = _deepest(target, depth(target))
+    # At once: a GPU takes as long for the three as for one.
+    places = torch.cat([missed, extra, target])
+    (missed_point, extra_point, middle), (missed_depth, extra_depth, _) = (
+        values.unflatten(0, (3, -1)).unbind() for values in _deepest(places, depth(places))
+    )
     positive = missed_depth >= extra_depth
     points = torch.where(positive[:, None], missed_point, extra_point)
     labels = torch.where(positive, ON, OFF)
@@ -181,24 +183,26 @@ def random_point(masks: Tensor, uniform: Tensor) -> Tensor:
 def depth(masks: Tensor) -> Tensor:
     """How far inside its mask each cell lies: (N, H, W) bool -> (N, h, w) float, the long side at most 64 cells.
 
-    The picture's border counts as an edge. Found by eroding again and again, by a square and a cross in turn, so that
-    the distance is that of an octagon: a few per cent off a circle's, without leaving the device.
+    The picture's border counts as an edge. Found by letting what is outside grow again and again, by a square and a
+    cross in turn, so that the distance is that of an octagon: a few per cent off a circle's, without leaving the
+    device.
     """
     height, width = masks.shape[-2:]
     stride = max(1, -(-max(height, width) // 64))
     size = (-(-height // stride), -(-width // stride))
-    current = F.interpolate(masks[:, None].float(), size=size, mode="area")
-    total = current.clone()
-    for i in range(min(size) // 2):
-        padded = -F.pad(current, (1, 1, 1, 1))
+    outside = 1 - F.interpolate(masks[:, None].float(), size=size, mode="area")
+    outside = F.pad(outside, (1, 1, 1, 1), value=1.0)
+    steps = min(size) // 2
+    total = outside.clone()
+    for i in range(steps):
         if i % 2:
-            current = -F.max_pool2d(padded, 3, stride=1)
+            outside = F.max_pool2d(outside, 3, stride=1, padding=1)
         else:
-            across = F.max_pool2d(padded, (1, 3), stride=1)[..., 1:-1, :]
-            down = F.max_pool2d(padded, (3, 1), stride=1)[..., :, 1:-1]
-            current = -torch.maximum(across, down)
-        total = total + current
-    return total[:, 0]
+            across = F.max_pool2d(outside, (1, 3), stride=1, padding=(0, 1))
+            down = F.max_pool2d(outside, (3, 1), stride=1, padding=(1, 0))
+            outside = torch.maximum(across, down)
+        total += outside
+    return (steps + 1 - total)[:, 0, 1:-1, 1:-1]
 
 
 def _stretched(depths: Tensor, masks: Tensor) -> Tensor:
