@@ -18,7 +18,7 @@ from vidseg.train.sources import Examples
 from vidseg.types import Click, Frame, Prompt
 from vidseg.weights import load_model
 
-QUICK, LONGER = (Adaptation(steps=steps, batch=1, frames=2) for steps in (3, 12))
+QUICK, LONGER = (Adaptation(steps=steps, batch=1, frames=2) for steps in (3, 48))
 
 
 def scene(frame: int = 0, *, size=(96, 160)) -> tuple[np.ndarray, np.ndarray]:

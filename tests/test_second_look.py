@@ -5,8 +5,9 @@ import pytest
 import torch
 from golden import looks
 
+from vidseg import second_look
 from vidseg.model import Decoded
-from vidseg.second_look import _not_meant, answer, look, settle, window_at, window_of
+from vidseg.second_look import View, _boxed, _not_meant, answer, look, look_again, settle, window_at, window_of
 from vidseg.tracker import TrackerState, step
 from vidseg.types import Box, Click, Frame, Prompt
 from vidseg.window import Window
@@ -104,6 +105,49 @@ def test_pieces_that_nobody_pointed_at_are_left_out(prompt, kept):
     everything = torch.stack([logits(*piece) for piece in pieces.values()]).amax(dim=0)
     meant = (everything > 0) & ~_not_meant(everything, prompt)
     assert {name for name, piece in pieces.items() if (meant & (logits(*piece) > 0)).any()} == kept
+
+
+@pytest.mark.parametrize(
+    ("clicks", "limited"),
+    [((), True), ((Click(250, 140), Click(400, 20, on=False)), True), ((Click(250, 140), Click(320, 140)), False)],
+)
+def test_what_lies_beyond_a_box_is_left_out_unless_it_is_clicked(clicks, limited):
+    everything = logits(0, 0, WIDTH, HEIGHT)
+    found = _boxed(everything, Prompt(1, 0, clicks=clicks, box=Box(200, 100, 300, 180)))
+    assert (found[100:180, 200:300] > 0).all()
+    assert (found > 0).all() != limited
+    assert not limited or (found > 0).sum() <= 106 * 86
+    alone = Prompt(1, 0, clicks=(Click(250, 140),))
+    assert torch.equal(_boxed(everything, alone), everything)
+
+
+def test_a_box_at_the_border_of_the_picture_limits_what_is_within():
+    found = _boxed(logits(0, 0, WIDTH, HEIGHT), Prompt(1, 0, box=Box(0, 0, 100, 320)))
+    assert (found[:, :100] > 0).all() and not (found[:, 103:] > 0).any()
+
+
+def test_what_a_closer_look_leads_to_is_the_mean_of_three_answers(model, monkeypatch):
+    prompt, one = Prompt(1, 0, clicks=(Click(250, 140),)), torch.ones(1)
+    first = torch.full((HEIGHT, WIDTH), -6.0)
+    first[100:180, 200:300] = 6
+    decoded = Decoded(first[None], first[None, None], one[None] / 2, torch.zeros(1, dtype=torch.long), one[None], one)
+    picture = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    seen: list[View] = []
+
+    def view(window: Window) -> View:
+        seen.append(look(model, picture, window))
+        return seen[-1]
+
+    monkeypatch.setattr(second_look, "cut", lambda picture, logits, prompt: logits)
+    monkeypatch.setattr(second_look, "_not_meant", lambda logits, prompt: torch.zeros_like(logits, dtype=torch.bool))
+    with torch.inference_mode():
+        found = look_again(model, decoded, prompt, picture, view)
+        corrected = look_again(model, decoded, prompt, picture, view, before=first)
+        led, alone = (answer(model, seen[0], prompt, first, led=led).logits for led in (True, False))
+    assert found is not None and corrected is not None
+    assert not torch.equal(led, alone)
+    torch.testing.assert_close(found.logits, (first + led + alone) / 3)
+    assert torch.equal(corrected.logits, led)
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ _WIDEST = 1.8  # longer side of a window to its shorter one
 _SNAP = 16  # window edges lie on so many parts of the picture, so that the next click finds the same window
 _WORTH = 1.25  # a window that magnifies less shows nothing new
 _SPECK = 0.1  # of the largest piece: smaller ones in a box are not meant
+_LOOSE = 0.02  # of a box's width and height, by which it may be too small
 _FOCUS = 0.3  # width and height of a window around one click, as shares of the picture's
 
 
@@ -67,9 +68,18 @@ def look_again(
     """
     if not model.config.second_look or float(decoded.score[0]) <= 0:
         return None
-    logits = _first(decoded, picture) if before is None else before
+    first = _first(decoded, picture)
+    logits = first if before is None else before
     window = window_of(model, logits, prompt)
-    return None if window is None else _meant(answer(model, view(window), prompt, logits), prompt, picture)
+    if window is None:
+        return None
+    seen = view(window)
+    closer = answer(model, seen, prompt, logits)
+    if before is None:
+        # The first answer has led this one; an answer that nothing has led, and the first one, have a say as well.
+        alone = answer(model, seen, prompt, first, led=False)
+        closer = closer._replace(logits=(first + closer.logits + alone.logits) / 3)
+    return _meant(closer, prompt, picture)
 
 
 def settle(model: Sam2, decoded: Decoded, prompt: Prompt, picture: np.ndarray) -> Closer | None:
@@ -84,10 +94,11 @@ def settle(model: Sam2, decoded: Decoded, prompt: Prompt, picture: np.ndarray) -
 
 
 def _meant(closer: Closer, prompt: Prompt, picture: np.ndarray) -> Closer | None:
-    """An answer cut along the picture's edges, without what is not meant; None where it is empty."""
-    if not bool((closer.logits > 0).any()):
+    """An answer within its box, cut along the picture's edges, without what is not meant; None where it is empty."""
+    logits = _boxed(closer.logits, prompt)
+    if not bool((logits > 0).any()):
         return None
-    logits = cut(picture, closer.logits, prompt)
+    logits = cut(picture, logits, prompt)
     return closer._replace(logits=logits.masked_fill(_not_meant(logits, prompt), OUTSIDE))
 
 
@@ -133,8 +144,8 @@ def look(model: Sam2, picture: np.ndarray, window: Window, *, like: tuple[int, i
     return View(window, model.encode_image(prepare(model, window.cut(picture), like=like)))
 
 
-def answer(model: Sam2, view: View, prompt: Prompt, logits: Tensor) -> Closer:
-    """Answer `prompt` in a window, beginning with the `logits` (H, W) of the answer before."""
+def answer(model: Sam2, view: View, prompt: Prompt, logits: Tensor, *, led: bool = True) -> Closer:
+    """Answer `prompt` in a window, beginning with the `logits` (H, W) of the answer before, or not `led` by them."""
     window, features = view
     grid = features.vision.shape[-2] * 4, features.vision.shape[-1] * 4
     before = logits[None, None, window.top : window.bottom, window.left : window.right].float()
@@ -145,7 +156,7 @@ def answer(model: Sam2, view: View, prompt: Prompt, logits: Tensor) -> Closer:
         features.high_res,
         points=given.points,
         labels=given.labels,
-        mask=fed_back(before[:, 0]).to(model.dtype),
+        mask=fed_back(before[:, 0]).to(model.dtype) if led else None,
         multimask=False,
     )
     closer = torch.full_like(logits, OUTSIDE, dtype=torch.float32)
@@ -172,6 +183,21 @@ def _not_meant(logits: Tensor, prompt: Prompt) -> Tensor:
     kept = clicked | large if prompt.box is not None or not clicked else clicked
     dropped = np.array([piece > 0 and piece not in kept for piece in range(count)])
     return torch.from_numpy(dropped[labels]).to(logits.device)
+
+
+def _boxed(logits: Tensor, prompt: Prompt) -> Tensor:
+    """An answer (H, W) without what lies beyond the prompt's box, if all its positive clicks are within."""
+    box = prompt.box
+    if box is None:
+        return logits
+    wide, high = _LOOSE * (box.x2 - box.x1), _LOOSE * (box.y2 - box.y1)
+    left, top, right, bottom = box.x1 - wide, box.y1 - high, box.x2 + wide, box.y2 + high
+    if any(click.on and not (left <= click.x < right and top <= click.y < bottom) for click in prompt.clicks):
+        return logits
+    rows, columns = slice(max(0, int(top)), math.ceil(bottom)), slice(max(0, int(left)), math.ceil(right))
+    within = torch.full_like(logits, OUTSIDE)
+    within[rows, columns] = logits[rows, columns]
+    return within
 
 
 def _edges(logits: Tensor, prompt: Prompt) -> tuple[float, float, float, float] | None:

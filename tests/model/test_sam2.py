@@ -20,6 +20,7 @@ from vidseg.model import (
     Sam2Config,
 )
 from vidseg.model.layers import LayerNorm2d
+from vidseg.model.sam2 import best_candidate
 
 RELEASED = {  # tensors, numbers
     "sam2.1-tiny": (471, 38_962_754),
@@ -270,6 +271,27 @@ def test_a_single_mask_that_is_not_stable_gives_way_to_the_best_candidate():
         candidates = model.decode(conditioned, f.high_res, multimask=True)
     assert torch.equal(answers[1.1], candidates.logits)
     assert not torch.equal(answers[0.0], candidates.logits)
+
+
+@pytest.mark.parametrize(("margin", "chosen"), [(0.0, [0, 2]), (0.1, [1, 2]), (0.9, [2, 2])])
+def test_of_candidates_that_are_nearly_as_good_the_largest_is_chosen(margin, chosen):
+    candidates = torch.full((2, 3, 4, 4), -1.0)
+    candidates[:, 0, 0], candidates[:, 1, :2], candidates[:, 2, :3] = 1, 1, 1
+    iou = torch.tensor([[0.7, 0.65, 0.2], [0.1, 0.3, 0.5]])
+    assert best_candidate(candidates, iou, margin=margin).tolist() == chosen
+
+
+def test_the_margin_between_candidates_is_the_configs():
+    answers = {}
+    for margin in (0.0, 1.0):
+        model = seeded_model("tiny-test")
+        model.config = replace(model.config, candidate_margin=margin)
+        f = model.encode_image(torch.randn(16, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
+        answers[margin] = model.decode(model.attend(f.vision, f.position, None), f.high_res, multimask=True)
+    best, largest = answers[0.0], answers[1.0]
+    assert torch.equal(best.best, best.iou.argmax(dim=1))
+    assert torch.equal(largest.best, (largest.candidates > 0).flatten(2).sum(dim=2).argmax(dim=1))
+    assert not torch.equal(best.best, largest.best)
 
 
 def test_trunk_description_lists_channels_coarse_to_fine():

@@ -68,6 +68,9 @@ class Sam2Config:
         second_look: where an object is prompted, answer once more in a window so many times as wide and high
             as it, encoded from close by, and follow it through such a window (0: no, as in SAM 2; see
             `vidseg.second_look` and `vidseg.gaze`).
+        candidate_margin: of the candidates whose predicted IoU is at most so much below the best one's, the one with
+            the largest mask is chosen (0: the best one, as in SAM 2): who clicks once means a thing more often than a
+            part of it.
         pointer_time: pointers carry a signed code of their age (2.1; off in 2.0).
         no_object_memory: memories of frames without the object carry a learned mark (2.1; off in 2.0).
         stability_delta, stability_threshold: single-mask output falls back to the best of the three candidates
@@ -91,6 +94,7 @@ class Sam2Config:
     track_candidates: bool = True
     draw_clicks: bool = False
     second_look: float = 0.0
+    candidate_margin: float = 0.0
     pointer_time: bool = True
     no_object_memory: bool = True
     stability_delta: float = 0.05
@@ -185,6 +189,7 @@ def _presets() -> dict[str, Sam2Config]:
         track_candidates=False,
         draw_clicks=True,
         second_look=1.6,
+        candidate_margin=0.03,
         stability_threshold=0.0,
     )
     return presets

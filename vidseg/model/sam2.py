@@ -192,7 +192,7 @@ class Sam2(nn.Module):
             multimask=multimask,
         )
         rows = torch.arange(n, device=conditioned.device)
-        best = predicted.iou.argmax(dim=1)
+        best = best_candidate(predicted.logits, predicted.iou, margin=self.config.candidate_margin)
         score = predicted.score[:, 0]
         present = score > 0
         logits = torch.where(present[:, None, None], predicted.logits[rows, best].float(), ABSENT)
@@ -246,6 +246,18 @@ class Sam2(nn.Module):
 
     def _absent_pointer(self, pointer: Tensor, present: Tensor) -> Tensor:
         return torch.where(present[:, None], pointer, self.no_obj_ptr)
+
+
+def best_candidate(logits: Tensor, iou: Tensor, *, margin: float = 0.0) -> Tensor:
+    """Which (N,) of the candidates (N, M, h, w) is the answer, by predicted IoU (N, M).
+
+    Of those at most `margin` below the best it is the one with the largest mask.
+    """
+    if margin <= 0 or iou.shape[1] == 1:
+        return iou.argmax(dim=1)
+    near = iou >= iou.amax(dim=1, keepdim=True) - margin
+    areas = (logits > 0).flatten(2).sum(dim=2)
+    return torch.where(near, areas, -1).argmax(dim=1)
 
 
 def fed_back(logits: Tensor) -> Tensor:
