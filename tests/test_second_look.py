@@ -126,6 +126,15 @@ def test_a_box_at_the_border_of_the_picture_limits_what_is_within():
     assert (found[:, :100] > 0).all() and not (found[:, 103:] > 0).any()
 
 
+def test_an_answer_to_a_box_stays_within_it(model):
+    truth, one = logits(60, 30, 600, 290), torch.ones(1)
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    picture[(truth > 0).numpy()] = 200
+    decoded = Decoded(truth[None], truth[None, None], one[None], torch.zeros(1, dtype=torch.long), one[None], one)
+    found = settle(model, decoded, Prompt(1, 0, box=Box(60, 30, 400, 290)), picture)
+    assert found is not None and (found.logits[40:280, 70:390] > 0).all() and not (found.logits[:, 410:] > 0).any()
+
+
 def test_what_a_closer_look_leads_to_is_the_mean_of_three_answers(model, monkeypatch):
     prompt, one = Prompt(1, 0, clicks=(Click(250, 140),)), torch.ones(1)
     first = torch.full((HEIGHT, WIDTH), -6.0)

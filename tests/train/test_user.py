@@ -53,6 +53,12 @@ def test_depth_is_close_to_the_distance_of_the_nearest_edge():
     assert user.depth(mask).max().item() * 3 == pytest.approx(exact, rel=0.15)  # cells of three pixels
 
 
+def test_the_border_of_the_picture_is_an_edge():
+    (whole,) = user.depth(torch.ones(1, 96, 160, dtype=torch.bool))
+    assert whole[0].max() <= 1 and whole[:, 0].max() <= 1
+    assert whole[len(whole) // 2, whole.shape[1] // 2] == whole.max() > 10
+
+
 def test_edge_click_is_near_the_edge():
     masks = shapes()
     uniform = numbers(4)
