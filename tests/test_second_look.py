@@ -78,7 +78,7 @@ def test_the_answer_is_of_the_window_alone(model):
     before, prompt = logits(200, 100, 300, 180), Prompt(1, 0, clicks=(Click(250, 140),))
     view = look(model, picture, window)
     with torch.inference_mode():
-        found = answer(model, view, prompt, before).logits
+        found = answer(model, view, prompt, (HEIGHT, WIDTH), before=before).logits
     outside = torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
     outside[80:200, 160:400] = False
     assert (found[outside] < 0).all()
@@ -152,7 +152,7 @@ def test_what_a_closer_look_leads_to_is_the_mean_of_three_answers(model, monkeyp
     with torch.inference_mode():
         found = look_again(model, decoded, prompt, picture, view)
         corrected = look_again(model, decoded, prompt, picture, view, before=first)
-        led, alone = (answer(model, seen[0], prompt, first, led=led).logits for led in (True, False))
+        led, alone = (answer(model, seen[0], prompt, (HEIGHT, WIDTH), before=led).logits for led in (first, None))
     assert found is not None and corrected is not None
     assert not torch.equal(led, alone)
     torch.testing.assert_close(found.logits, (first + led + alone) / 3)

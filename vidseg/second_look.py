@@ -16,7 +16,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vidseg.grab_cut import cut
@@ -68,17 +67,16 @@ def look_again(
     """
     if not model.config.second_look or float(decoded.score[0]) <= 0:
         return None
-    first = _first(decoded, picture)
-    logits = first if before is None else before
+    logits = _first(decoded, picture) if before is None else before
     window = window_of(model, logits, prompt)
     if window is None:
         return None
-    seen = view(window)
-    closer = answer(model, seen, prompt, logits)
+    seen, size = view(window), (picture.shape[0], picture.shape[1])
+    closer = answer(model, seen, prompt, size, before=logits)
     if before is None:
         # The first answer has led this one; an answer that nothing has led, and the first one, have a say as well.
-        alone = answer(model, seen, prompt, first, led=False)
-        closer = closer._replace(logits=(first + closer.logits + alone.logits) / 3)
+        alone = answer(model, seen, prompt, size)
+        closer = closer._replace(logits=(logits + closer.logits + alone.logits) / 3)
     return _meant(closer, prompt, picture)
 
 
@@ -144,25 +142,20 @@ def look(model: Sam2, picture: np.ndarray, window: Window, *, like: tuple[int, i
     return View(window, model.encode_image(prepare(model, window.cut(picture), like=like)))
 
 
-def answer(model: Sam2, view: View, prompt: Prompt, logits: Tensor, *, led: bool = True) -> Closer:
-    """Answer `prompt` in a window, beginning with the `logits` (H, W) of the answer before, or not `led` by them."""
+def answer(model: Sam2, view: View, prompt: Prompt, size: tuple[int, int], *, before: Tensor | None = None) -> Closer:
+    """Answer `prompt` in a window of a picture of `size` (H, W), led by the answer `before`, logits (H, W), if any."""
     window, features = view
     grid = features.vision.shape[-2] * 4, features.vision.shape[-1] * 4
-    before = logits[None, None, window.top : window.bottom, window.left : window.right].float()
-    before = F.interpolate(before, size=grid, mode="bilinear", align_corners=False, antialias=True)
     given = prompt_tensors(model, window.moved(prompt), window.size)
     decoded = model.decode(
         model.attend(features.vision, features.position, None),
         features.high_res,
         points=given.points,
         labels=given.labels,
-        mask=fed_back(before[:, 0]).to(model.dtype) if led else None,
+        mask=None if before is None else fed_back(window.seen(before[None], grid)).to(model.dtype),
         multimask=False,
     )
-    closer = torch.full_like(logits, OUTSIDE, dtype=torch.float32)
-    inside = full_size(best_of(decoded), window.size)[0]
-    closer[window.top : window.bottom, window.left : window.right] = inside
-    return Closer(closer, decoded.iou[:, :1])
+    return Closer(window.spread(best_of(decoded), size)[0], decoded.iou[:, :1])
 
 
 def best_of(decoded: Decoded) -> Tensor:
@@ -191,12 +184,14 @@ def _boxed(logits: Tensor, prompt: Prompt) -> Tensor:
     if box is None:
         return logits
     wide, high = _LOOSE * (box.x2 - box.x1), _LOOSE * (box.y2 - box.y1)
-    left, top, right, bottom = box.x1 - wide, box.y1 - high, box.x2 + wide, box.y2 + high
-    if any(click.on and not (left <= click.x < right and top <= click.y < bottom) for click in prompt.clicks):
+    window = Window(
+        max(0, int(box.x1 - wide)), max(0, int(box.y1 - high)), math.ceil(box.x2 + wide), math.ceil(box.y2 + high)
+    )
+    if any(click.on and not window.holds(click) for click in prompt.clicks):
         return logits
-    rows, columns = slice(max(0, int(top)), math.ceil(bottom)), slice(max(0, int(left)), math.ceil(right))
+    part = slice(window.top, window.bottom), slice(window.left, window.right)
     within = torch.full_like(logits, OUTSIDE)
-    within[rows, columns] = logits[rows, columns]
+    within[part] = logits[part]
     return within
 
 

@@ -305,7 +305,7 @@ class ModelSegmenter:
         corrected = _as_logits(local_change(mask, pixels, clicks[-1]), self._model.device)
         window = window_at(encoded.size, clicks[-1])
         prompt = self._prompt(encoded, tuple(click for click in clicks if window.holds(click)))
-        closer = answer(self._model, self._view(encoded, window), prompt, corrected)
+        closer = answer(self._model, self._view(encoded, window), prompt, encoded.size, before=corrected)
         logits = _as_logits(mask, self._model.device)
         part = slice(window.top, window.bottom), slice(window.left, window.right)
         logits[part] = closer.logits[part]

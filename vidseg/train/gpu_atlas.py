@@ -20,12 +20,11 @@ from torch import Tensor
 from vidseg.errors import DataError
 from vidseg.train import layers
 from vidseg.train.clip import IGNORE
-from vidseg.train.sources.still import at_border
+from vidseg.train.sources.still import at_border, neighbour
 from vidseg.train.sources.stills import Stills
 from vidseg.train.sources.video_folders import VideoFolders
 
 FINE, HALF, BARE = 0, 1, 2
-_NEAR = 3  # pixels between objects that touch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +169,6 @@ class _Object(NamedTuple):
 def _objects(labels: np.ndarray) -> list[_Object]:
     """What is known of each object of 24 pixels or more."""
     found = []
-    partners = _partners(labels)
     for label in np.unique(labels).tolist():
         if label in (0, IGNORE):
             continue
@@ -179,19 +177,8 @@ def _objects(labels: np.ndarray) -> list[_Object]:
         if area_px >= 24:
             x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
             box = (x, y, x + width, y + height)
-            found.append(_Object(label, area_px, box, not at_border(mask), int(partners[label])))
+            found.append(_Object(label, area_px, box, not at_border(mask), neighbour(labels, label) or 0))
     return found
-
-
-def _partners(labels: np.ndarray) -> np.ndarray:
-    """(256,) for each label in (H, W) the other one with most pixels three pixels away, across or down; 0 for none."""
-    near = np.zeros((256, 256), np.int64)
-    for one, other in ((labels[:, _NEAR:], labels[:, :-_NEAR]), (labels[_NEAR:], labels[:-_NEAR])):
-        meet = (one != other) & (one > 0) & (other > 0) & (one != IGNORE) & (other != IGNORE)
-        pairs = one[meet].astype(np.int64) * 256 + other[meet]
-        near += np.bincount(pairs, minlength=near.size).reshape(near.shape)
-    near += near.T
-    return np.where(near.max(axis=1) > 2 * _NEAR, near.argmax(axis=1), 0)
 
 
 def _contents(

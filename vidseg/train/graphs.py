@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from vidseg.train.model_step import Batch, Correction
 
-_WARM_UP = 1  # passes before recording: libraries choose their algorithms in it
-
 
 class _Recorded(NamedTuple):
     graph: torch.cuda.CUDAGraph
@@ -69,8 +67,7 @@ class Graphs:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
-                self._anew()
+            self._anew()  # libraries choose their algorithms before anything is recorded
         torch.cuda.current_stream().wait_stream(side)
         for parameter in self.parameters:
             parameter.grad = None
