@@ -78,16 +78,24 @@ class View:
     def __init__(self, page: Any) -> None:
         self.page = page
         self.errors: list[str] = []
+        self.held: list[Any] = []
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     @classmethod
     @contextmanager
-    def open(cls, browser: Any, address: str, *, size: tuple[int, int] = (1280, 720)) -> Iterator[View]:
-        """Open the page and wait until it shows a frame; at the end, check that no script failed."""
+    def open(
+        cls, browser: Any, address: str, *, size: tuple[int, int] = (1280, 720), held: str | None = None
+    ) -> Iterator[View]:
+        """Open the page and wait until it shows a frame; at the end, check that no script failed.
+
+        What it asks of addresses that match `held` waits in `View.held` for `continue_()`.
+        """
         context = browser.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
         try:
             view = cls(context.new_page())
+            if held:
+                view.page.route(held, lambda route: view.held.append(route))
             view.page.goto(address)
             view.page.locator("#overlay[data-frame]").wait_for()
             yield view

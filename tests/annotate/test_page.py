@@ -145,6 +145,21 @@ def test_boxes_strokes_and_polygons_are_drawn_where_the_pointer_was(view: View, 
     view.until(lambda: not view.drawn(shapes.SIZE)[34, 67], "a right click takes away")
 
 
+def test_what_a_new_tab_fetches_late_does_not_end_the_stroke_under_way(engine: Any, serving: Serving) -> None:
+    with View.open(engine, serving.address, held="**/times") as view:
+        view.page.keyboard.press("b")
+        view.page.mouse.move(*view.place(10, 45))
+        view.page.mouse.down()
+        view.page.mouse.move(*view.place(20, 45))
+        view.until(lambda: view.held, "the times of the frames were asked for")
+        with view.page.expect_response("**/times"):
+            view.held.pop().continue_()
+        view.page.wait_for_timeout(100)
+        view.page.mouse.move(*view.place(30, 45))
+        view.page.mouse.up()
+        view.until(lambda: view.drawn(shapes.SIZE)[45, 5:35].all(), "all of the stroke is drawn")
+
+
 def test_two_tabs_stay_in_step_and_names_stay_text(view: View, engine: Any, serving: Serving, session: Session) -> None:
     name = "<img src=x onerror=alert(1)>"
     with View.open(engine, serving.address) as other:

@@ -133,7 +133,7 @@ function transport({ store, player }) {
     input, total, time, speed, el("span", { class: "spring" }), range, clear,
     button({ icon: "range-start", hint: "The marked range starts here", key: "I", onclick: () => store.emit("mark", "start") }),
     button({ icon: "range-stop", hint: "The marked range ends here", key: "O", onclick: () => store.emit("mark", "stop") }));
-  store.on("frame video", () => {
+  store.on("frame video times", () => {
     if (document.activeElement !== input) input.value = String(store.frame);
     total.textContent = store.video ? `/ ${store.video.frames - 1}` : "";
     time.textContent = store.video ? clock(player.seconds(store.frame)) : "";

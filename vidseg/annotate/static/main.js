@@ -155,7 +155,7 @@ class App {
     const { seconds } = await getJson(`/api/videos/${video.id}/times`);
     if (store.video?.id !== video.id) return;
     this.player.open(seconds);
-    store.emit("frame");
+    store.emit("times"); // not "frame": it is the same one, and a gesture may be under way on it
     this.timeline.redraw();
   }
 
