@@ -1,11 +1,14 @@
-"""One heap for all threads, counted by the C library itself."""
+"""One heap for all threads, counted by the C library itself; few prepared programs."""
 
 import ctypes
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from vidseg.cli import main
 
 PROGRAM = """
 import ctypes, sys, threading
@@ -70,3 +73,13 @@ def test_where_there_is_no_such_setting_nothing_happens(monkeypatch):
 
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
     heap.share_heap()
+
+
+@pytest.mark.parametrize(("said", "kept"), [(None, "320"), ("50", "50")])
+def test_the_command_keeps_few_prepared_programs_unless_told_otherwise(said, kept, monkeypatch):
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", said or "")  # so that it is put back afterwards
+    if said is None:
+        monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    monkeypatch.setattr("vidseg.cli.share_heap", lambda: None)  # would stay with the tests that follow
+    assert main(["models"]) == 0
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == kept

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from vidseg import __version__
 from vidseg.errors import VidsegError
-from vidseg.heap import share_heap
+from vidseg.heap import keep_few_programs, share_heap
 
 __all__ = ["VERBS", "UsageError", "build_parser", "main"]
 
@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     share_heap()
+    keep_few_programs()
     try:
         with warnings.catch_warnings():
             if not args.debug:

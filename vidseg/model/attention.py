@@ -25,17 +25,18 @@ from vidseg.processor import fuses_bfloat16
 _BLOCK = 1 << 22  # scores at a time in bfloat16, in whole rows: they stay in the cache
 _QUERIES = 256  # but never fewer rows than this, or the products get slow
 _TILE = 1024  # in float32, twice the size, queries and keys at a time: their scores stay in the cache
-_ROUND = 32  # numbers of keys written out are multiples of this
+_ROUND = 32  # numbers of keys in bfloat16 are multiples of this
+_FEW = 16  # keys below which the fused kernel does not compute in vectors
 _LONG = 8192  # keys from which narrow values pay in float32
 
 
 def spare_keys(x: Tensor, keys: int) -> int:
-    """Return how many keys to add to `keys` to make their number round, where attention of `x` is written out.
+    """Return how many keys to add to `keys` to make their number round, where a CPU attends in bfloat16.
 
-    A CPU's library prepares a program of its own, of some 300 KB, for every shape of a product that it meets. The
-    pointers of a bank grow from frame to frame, and would leave sixteen of each behind.
+    Its library prepares a program of its own, of 300 to 800 KB, for every shape of a product in bfloat16 that it meets.
+    The pointers of a bank grow from frame to frame, and would leave sixteen of each behind.
     """
-    return -keys % _ROUND if _multiplies_bfloat16(x) else 0
+    return -keys % _ROUND if _only_answers(x) and x.dtype == torch.bfloat16 else 0
 
 
 def weighted_values(q: Tensor, k: Tensor, v: Tensor, *, spare: int = 0) -> Tensor:
@@ -44,6 +45,8 @@ def weighted_values(q: Tensor, k: Tensor, v: Tensor, *, spare: int = 0) -> Tenso
     The last `spare` keys are left out.
     """
     channels, narrow, long = q.shape[-1], v.shape[-1], k.shape[-2] >= _LONG
+    if _only_answers(q) and k.shape[-2] < _FEW <= q.shape[-2] and not spare:
+        return _by_columns(q, k, v)
     if _multiplies_bfloat16(q):
         by_rows = partial(_by_rows, spare=spare)
         return _one_by_one(by_rows, q, k, v) if long else by_rows(q, k, v)
@@ -81,6 +84,15 @@ def _by_rows(q: Tensor, k: Tensor, v: Tensor, *, spare: int = 0) -> Tensor:
         torch.softmax(weights, dim=-1, out=weights)
         torch.matmul(weights, v, out=answers[..., start : start + rows, :])
     return answers
+
+
+def _by_columns(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attend to a few keys, with their scores side by side for all queries: as a map attends to the tokens of a prompt.
+
+    On one core, 1,344 queries of four heads and eight keys, the fused kernel takes 0.6 to 0.7 ms, this 0.1 to 0.2.
+    """
+    weights = torch.softmax((k * q.shape[-1] ** -0.5) @ q.transpose(-1, -2), dim=-2)
+    return (v.transpose(-1, -2) @ weights).transpose(-1, -2)
 
 
 def _by_tiles(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
