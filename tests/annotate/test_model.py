@@ -22,7 +22,7 @@ from vidseg.gaze import region
 from vidseg.masks import rle
 from vidseg.model import Sam2
 from vidseg.model.config import PRESETS
-from vidseg.second_look import window_at
+from vidseg.second_look import Closer, View, window_at
 from vidseg.tracker import track
 from vidseg.types import Box, Click, Frame, Prompt
 
@@ -386,6 +386,25 @@ def test_a_mask_is_corrected_around_the_click_and_stays_elsewhere(twice: ModelSe
     assert (found == mask)[~around].all() and (found != mask)[around].any()
     other = twice.segment(encoded, clicks=[clicks[-1]], mask=mask).masks[0]
     assert (other == mask)[~around].all()
+
+
+def test_a_correction_is_the_mean_of_two_answers_and_does_not_reach_far(
+    twice: ModelSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, mask = twice.encode(frame(0)), np.zeros(shapes.SIZE, bool)
+    mask[:, 40:] = True
+    click, led = Click(38, 30), []
+
+    def answer(model: Sam2, view: View, prompt: Prompt, size: tuple[int, int], *, before: torch.Tensor) -> Closer:
+        led.append((before > 0).numpy())
+        return Closer(torch.full(size, 5.0 if len(led) == 1 else 1.0), torch.ones(1, 1))  # all of it, say both
+
+    monkeypatch.setattr("vidseg.annotate.model.answer", answer)
+    monkeypatch.setattr("vidseg.annotate.model.cut", lambda picture, logits, prompt: logits)
+    found = twice.segment(encoded, clicks=[click], mask=mask).masks[0]
+    assert len(led) == 2 and (led[1] == mask).all() and (led[0] != mask).any()
+    assert found[mask].all() and found[30, 34:40].all()  # a mean of 3 is surer than what holds it there,
+    assert window_at(mask.shape, click).left < 30 and not found[30, :32].any()  # and not than what holds it here
 
 
 def test_a_correction_is_cut_where_it_is_looked_at_and_nowhere_else(

@@ -37,7 +37,7 @@ from ..tracker import Setting, advance, limits_of, look_at, window_for
 from ..train.sources.examples import Example
 from ..types import Box, Click, Frame, Prompt
 from ..window import Edges, Window, whole
-from .paint import local_change
+from .paint import inertia, local_change
 from .segmenter import Answer, Followed
 
 _CLICKS = 0.5  # share of clips with clicks when the model learns: clicks are what it will be asked next
@@ -300,15 +300,23 @@ class ModelSegmenter:
     def _focused(
         self, encoded: EncodedFrame, seen: Window, mask: np.ndarray, decoded: Decoded, clicks: tuple[Click, ...]
     ) -> Closer:
-        """The corrected mask, looked at through a window around the last click and cut; what lies outside stays."""
+        """The corrected mask, looked at through a window around the last click and cut; what lies outside stays.
+
+        It is the mean of two answers, which the correction so far and the mask as it was have led, and the farther from
+        the click, the surer it must be to change the mask.
+        """
+        device, click = self._model.device, clicks[-1]
         pixels = _pixels(best_of(decoded), seen, encoded.size)[0]
-        corrected = _as_logits(local_change(mask, pixels, clicks[-1]), self._model.device)
-        window = window_at(encoded.size, clicks[-1])
+        logits, corrected = _as_logits(mask, device), _as_logits(local_change(mask, pixels, click), device)
+        window = window_at(encoded.size, click)
         prompt = self._prompt(encoded, tuple(click for click in clicks if window.holds(click)))
-        closer = answer(self._model, self._view(encoded, window), prompt, encoded.size, before=corrected)
-        logits = _as_logits(mask, self._model.device)
+        view = self._view(encoded, window)
+        closer, held = (
+            answer(self._model, view, prompt, encoded.size, before=before) for before in (corrected, logits)
+        )
         part = slice(window.top, window.bottom), slice(window.left, window.right)
-        logits[part] = closer.logits[part]
+        firm = torch.from_numpy(inertia(mask, click)).to(device)
+        logits[part] = ((closer.logits + held.logits) / 2 + firm)[part]
         logits[part] = cut(encoded.frame.image, logits, prompt)[part]
         return closer._replace(logits=logits)
 
