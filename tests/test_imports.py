@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "vidseg"
 # A part may import parts of lower levels, and of its own where that makes no circle. New parts are added here.
 LEVELS = (
     ("types", "errors"),
-    ("abreast", "adaptation", "heap", "masks", "config", "processor", "prompt_check", "registry", "worker"),
+    ("abreast", "adaptation", "heap", "inertia", "masks", "config", "processor", "prompt_check", "registry", "worker"),
     ("video", "model", "downloads", "prompts", "stopwatch", "tracks"),
     ("checkpoint", "memory", "picture", "postprocess", "scene"),
     ("window",),

@@ -177,6 +177,29 @@ def test_a_correction_on_a_new_frame_first_follows_the_object_there(model, clip)
     same(live, in_two, atol=0)
 
 
+def test_models_that_look_closely_hold_a_mask_back_where_it_is_not_clicked(model, clip, monkeypatch):
+    asked = []
+
+    def inertia(mask, clicks):
+        asked.append((mask, clicks))
+        return np.where(mask, 1e6, -1e6).astype(np.float32)  # nothing moves it
+
+    monkeypatch.setattr("vidseg.tracker.inertia", inertia)
+    state, before = run(model, clip[:6], [click()])
+    assert not asked  # a first prompt corrects nothing
+    _, at = step(model, state, clip[5], [click(frame=5, x=80, y=50, on=False)], setting=SETTING)
+    if not model.config.second_look:
+        assert not asked
+        return
+    ((mask, (where,)),) = asked
+    assert (mask == (state.tracks[0].logits[0] > 0).numpy()).all()
+    top, left, height, width = state.window.top, state.window.left, *state.window.size
+    assert (where.y, where.x) == pytest.approx(
+        (min(50 - top, height) * mask.shape[0] / height, min(80 - left, width) * mask.shape[1] / width), abs=0.1
+    )
+    assert not where.on and ((at.logits > 0) == (before[5].logits > 0)).all()
+
+
 def test_a_correction_of_one_object_leaves_the_others_alone(model, clip):
     state, before = run(model, clip[:5], [click(1), click(2, x=70)])
     _, after = step(model, state, clip[4], [click(1, frame=4, x=80, y=50, on=False)], setting=SETTING)

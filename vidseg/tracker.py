@@ -24,6 +24,7 @@ from torch import Tensor
 from vidseg.abreast import abreast
 from vidseg.errors import PromptError, VideoError
 from vidseg.gaze import around, next_window, region
+from vidseg.inertia import inertia
 from vidseg.memory import Limits, Memory, MemoryBank, join, layout, memory_tokens, seen, tokens_of
 from vidseg.model import Decoded, Sam2, fed_back
 from vidseg.model.roi import Roi, cropped, everywhere, filled
@@ -33,7 +34,7 @@ from vidseg.prompt_check import check_prompts
 from vidseg.result import TrackResult
 from vidseg.second_look import View, look, look_again, settle
 from vidseg.state import ObjectTrack, TrackerState
-from vidseg.types import Frame, Prompt
+from vidseg.types import Click, Frame, Prompt
 from vidseg.window import OUTSIDE, Edges, Window, whole
 
 if TYPE_CHECKING:
@@ -338,12 +339,21 @@ def _answer(
         multimask=given.labels.shape[1] <= 1 and (track is None or model.config.track_candidates),
     )
     closer = None
+    if track is not None and before is not None and prompt.box is None and model.config.second_look:
+        decoded = decoded._replace(logits=decoded.logits + _held(track.logits, prompt, window))
     if track is None:
         closer = look_again(model, decoded, prompt, frame.image, partial(look, model, frame.image))
         closer = closer or settle(model, decoded, prompt, frame.image)
     if closer is None:
         return _Answered(decoded, decoded.iou.gather(1, decoded.best[:, None]), window, None)
     return _Answered(decoded, closer.iou, window, (closer.logits > 0).cpu().numpy())
+
+
+def _held(logits: Tensor, prompt: Prompt, window: Window) -> Tensor:
+    """What to add to the logits of a correction (1, h, w) of the mask that was seen through a window."""
+    y, x = (cells / pixels for cells, pixels in zip(_grid(logits), window.size, strict=True))
+    clicks = [Click(x * click.x, y * click.y, click.on) for click in window.moved(prompt).clicks]
+    return torch.from_numpy(inertia((logits[0] > 0).cpu().numpy(), clicks)).to(logits.device)
 
 
 def _given(model: Sam2, prompt: Prompt, view: View, size: tuple[int, int]) -> Decoded:

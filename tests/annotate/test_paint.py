@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,25 +81,3 @@ def test_a_click_away_from_all_changes_takes_the_answer_whole() -> None:
     before, after = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
     after[30:35, 50:55] = True
     assert (paint.local_change(before, after, Click(5, 5)) == after).all()
-
-
-@pytest.mark.parametrize("on", [True, False])
-def test_a_mask_gives_way_at_the_click_and_is_firm_far_away(on: bool) -> None:
-    mask = np.full(SIZE, on)
-    mask[10:30, 20:50] = not on  # what is wrong, ten pixels from the click to its nearest edge
-    held = paint.inertia(mask, Click(35.5, 20.5, on))
-    assert held.shape == SIZE and held.dtype == np.float32
-    assert held[20, 35] == 0
-    assert ((held > 0) == mask).sum() >= mask.size - 1
-    assert np.abs(held[10:30, 26:46]).max() < 2 < 3.9 < np.abs(held[0, 0])
-    small = np.full(SIZE, on)
-    small[19:22, 34:37] = not on
-    assert np.abs(paint.inertia(small, Click(35.5, 20.5, on))[20, 46]) > 3.9
-
-
-def test_a_mask_is_held_wherever_it_is_clicked() -> None:
-    mask = np.zeros(SIZE, bool)
-    mask[10:20, 10:20] = True
-    for x, y, on in ((15, 15, True), (SIZE[1], SIZE[0], True), (0, 0, False), (15, 15, False)):
-        held = paint.inertia(mask, Click(x, y, on))
-        assert np.isfinite(held).all() and np.abs(held).max() <= 4

@@ -27,6 +27,7 @@ from ..errors import WeightsError
 from ..gaze import around
 from ..grab_cut import cut
 from ..image import EncodedImage
+from ..inertia import inertia
 from ..learner import adapting
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2, fed_back
@@ -37,7 +38,7 @@ from ..tracker import Setting, advance, limits_of, look_at, window_for
 from ..train.sources.examples import Example
 from ..types import Box, Click, Frame, Prompt
 from ..window import Edges, Window, whole
-from .paint import inertia, local_change
+from .paint import local_change
 from .segmenter import Answer, Followed
 
 _CLICKS = 0.5  # share of clips with clicks when the model learns: clicks are what it will be asked next
@@ -315,7 +316,7 @@ class ModelSegmenter:
             answer(self._model, view, prompt, encoded.size, before=before) for before in (corrected, logits)
         )
         part = slice(window.top, window.bottom), slice(window.left, window.right)
-        firm = torch.from_numpy(inertia(mask, click)).to(device)
+        firm = torch.from_numpy(inertia(mask, clicks[-1:])).to(device)
         logits[part] = ((closer.logits + held.logits) / 2 + firm)[part]
         logits[part] = cut(encoded.frame.image, logits, prompt)[part]
         return closer._replace(logits=logits)

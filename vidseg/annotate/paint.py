@@ -11,9 +11,6 @@ from ..types import Click
 
 _BITS = 4  # OpenCV takes coordinates in sixteenths of a pixel
 _NEAR = 3  # pixels between a click and the change that it is taken to mean
-_HOLD = 4.0  # logits by which a mask resists a click far away
-_REACH = 2.0  # a click changes easily what is so many times as far from it as the mask's edge,
-_LEAST_REACH = 4.0  # or so many pixels
 
 
 def brush(size: tuple[int, int], points: Sequence[Sequence[float]], radius: float) -> np.ndarray:
@@ -59,22 +56,6 @@ def local_change(before: np.ndarray, after: np.ndarray, click: Click) -> np.ndar
     if count <= 1 or not meant:
         return after
     return np.where(np.isin(labels, list(meant)), after, before)
-
-
-def inertia(mask: np.ndarray, click: Click) -> np.ndarray:
-    """Return how firmly a mask (H, W) stays as it is when it is corrected by a click, as (H, W) float32 logits.
-
-    People click in the middle of what is wrong, so the mask's edge is about as far from the click as the error reaches.
-    Nothing is held at the click; far beyond that reach a change has to be as sure as a logit of 4.
-    """
-    height, width = mask.shape
-    x, y = min(int(click.x), width - 1), min(int(click.y), height - 1)
-    wrong = np.pad((mask != click.on).view(np.uint8), 1)  # beyond the picture nothing is wrong
-    depth = cv2.distanceTransform(wrong, cv2.DIST_L2, 3)[1 + y, 1 + x]
-    reach = max(_LEAST_REACH, _REACH * float(depth))
-    down, across = np.arange(height) + 0.5 - click.y, np.arange(width) + 0.5 - click.x
-    squared = (down[:, None] / reach) ** 2 + (across / reach) ** 2
-    return (np.where(mask, _HOLD, -_HOLD) * (1 - np.exp(-squared))).astype(np.float32)
 
 
 def _fixed(points: Sequence[Sequence[float]]) -> np.ndarray:
