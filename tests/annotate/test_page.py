@@ -160,6 +160,18 @@ def test_what_a_new_tab_fetches_late_does_not_end_the_stroke_under_way(engine: A
         view.until(lambda: view.drawn(shapes.SIZE)[45, 5:35].all(), "all of the stroke is drawn")
 
 
+def test_a_brush_that_is_being_sized_keeps_its_size_when_other_settings_change(view: View, session: Session) -> None:
+    size, picture = view.page.locator("#options output"), view.page.locator("#picture")
+    view.page.keyboard.press("b")
+    view.page.keyboard.press("]")
+    session.do("settings.set", settings={"brightness": 1.5})
+    view.until(lambda: "1.5" in picture.evaluate("one => one.style.filter"), "the news has come")
+    assert size.text_content() == "15 px"
+    view.until(lambda: session.project.settings()["brush_radius"] == 15, "the size is kept")
+    session.do("settings.set", settings={"brush_radius": 30.0})
+    view.until(lambda: size.text_content() == "30 px", "another tab has sized it")
+
+
 def test_two_tabs_stay_in_step_and_names_stay_text(view: View, engine: Any, serving: Serving, session: Session) -> None:
     name = "<img src=x onerror=alert(1)>"
     with View.open(engine, serving.address) as other:

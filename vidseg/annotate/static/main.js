@@ -61,7 +61,9 @@ class App {
     store.on("selection objects settings shown masks-visible", () => stage.redraw("masks", "overlay"));
     store.on("settings", () => {
       this.applyBrightness(store.settings.brightness);
-      if (this.tools.radius !== store.settings.brush_radius) this.tools.setRadius(store.settings.brush_radius);
+      if (this.radiusKept === store.settings.brush_radius) return; // news of something else; what is turned here is sent soon
+      this.radiusKept = store.settings.brush_radius;
+      this.tools.setRadius(this.radiusKept);
     });
     store.on("jobs", () => this.timeline.redraw("head"));
     store.on("job-end", (job) => {
