@@ -300,6 +300,8 @@ def held(view: View, session: Session) -> Iterator[None]:
         if event["event"] == "masks" and event["job"]:
             session.worker.submit(end.wait)
 
+    view.until(there(view, ".job", 0), "nothing is at work")
+    view.settle()  # after a job the page has its frame prepared, which would wait for the end, too
     leave = session.listen(hold)
     try:
         view.page.keyboard.press("f")
