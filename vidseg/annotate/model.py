@@ -310,7 +310,7 @@ class ModelSegmenter:
         pixels = _pixels(best_of(decoded), seen, encoded.size)[0]
         logits, corrected = _as_logits(mask, device), _as_logits(local_change(mask, pixels, click), device)
         window = window_at(encoded.size, click)
-        prompt = self._prompt(encoded, tuple(click for click in clicks if window.holds(click)))
+        prompt = self._prompt(encoded, tuple(one for one in clicks if window.holds(one)))
         view = self._view(encoded, window)
         closer, held = (
             answer(self._model, view, prompt, encoded.size, before=before) for before in (corrected, logits)
