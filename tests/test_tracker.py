@@ -187,6 +187,12 @@ def test_models_that_look_closely_hold_a_mask_back_where_it_is_not_clicked(model
     monkeypatch.setattr("vidseg.tracker.inertia", inertia)
     state, before = run(model, clip[:6], [click()])
     assert not asked  # a first prompt corrects nothing
+    first, _ = step(model, TrackerState(), clip[0], [click()], setting=SETTING)
+    step(model, first, clip[0], [click(x=80, y=50, on=False)], setting=SETTING)
+    assert not asked  # and its answer is free to change
+    box = Prompt(1, 5, box=vidseg.Box(5, 5, 40, 40))
+    step(model, state, clip[5], [box], setting=SETTING)
+    assert not asked  # a box says all of what is meant
     _, at = step(model, state, clip[5], [click(frame=5, x=80, y=50, on=False)], setting=SETTING)
     if not model.config.second_look:
         assert not asked

@@ -339,14 +339,22 @@ def _answer(
         multimask=given.labels.shape[1] <= 1 and (track is None or model.config.track_candidates),
     )
     closer = None
-    if track is not None and before is not None and prompt.box is None and model.config.second_look:
-        decoded = decoded._replace(logits=decoded.logits + _held(track.logits, prompt, window))
     if track is None:
         closer = look_again(model, decoded, prompt, frame.image, partial(look, model, frame.image))
         closer = closer or settle(model, decoded, prompt, frame.image)
+    elif before is not None and _holds(model, bank, prompt):
+        decoded = decoded._replace(logits=decoded.logits + _held(track.logits, prompt, window))
     if closer is None:
         return _Answered(decoded, decoded.iou.gather(1, decoded.best[:, None]), window, None)
     return _Answered(decoded, closer.iou, window, (closer.logits > 0).cpu().numpy())
+
+
+def _holds(model: Sam2, bank: MemoryBank, prompt: Prompt) -> bool:
+    """Whether a mask resists its correction: one that was followed here and is clicked. The answer to a first click,
+    often a part of what is meant, is to change at once.
+    """
+    followed = any(memory.frame != prompt.frame for memory in bank.prompted)
+    return model.config.second_look > 0 and followed and prompt.box is None
 
 
 def _held(logits: Tensor, prompt: Prompt, window: Window) -> Tensor:
