@@ -10,7 +10,8 @@ from golden import looks, seeded_model
 import vidseg
 from vidseg import Box, Click, Frame, Limits, Prompt, Setting, TrackerState, step, track
 from vidseg.errors import PromptError, VideoError, VidsegError
-from vidseg.model import PRESETS, Sam2
+from vidseg.model import PRESETS, Sam2, linear
+from vidseg.model.linear import Linear
 from vidseg.tracker import advance, limits_of, look_at, prime, sweep
 from vidseg.window import Window
 
@@ -379,7 +380,7 @@ def test_the_gaze_of_the_shipped_model_goes_along_with_a_small_object():
 
 
 def test_an_object_is_looked_for_where_it_was_only_where_the_model_looks_closely(model, clip, monkeypatch):
-    monkeypatch.setattr("vidseg.gaze._STRIDE", 0)  # on eight by five cells
+    monkeypatch.setattr("vidseg.gaze.STRIDE", 0)  # on eight by five cells
     asked, attend = [], model.attend
     monkeypatch.setattr(model, "attend", lambda *a, **k: asked.append(k.get("rois", ())) or attend(*a, **k))
     box = np.zeros(SIZE, bool)
@@ -411,3 +412,32 @@ def test_nobody_asks_where_objects_are_for_a_model_that_looks_at_whole_frames(mo
     mask[10:40, 5:35] = True
     run(model, clip[:3], [Prompt(1, 0, mask=mask)])
     assert bool(asked) == (model.config.second_look > 0)
+
+
+def test_shapes_pass_in_prompts_and_regions_and_stay_while_the_whole_window_is_followed(model, clip, monkeypatch):
+    monkeypatch.setattr("vidseg.gaze.STRIDE", 0)
+    parts = ("image_encoder", "memory_attention", "memory_encoder", "sam_mask_decoder")
+    names = {module: name for name in parts for module in getattr(model, name).modules()}
+    told: dict[str, set[bool]] = {}
+    forward = Linear.forward
+
+    def watched(self, x):
+        told.setdefault(names.get(self, "rest"), set()).add(linear._passing.get())
+        return forward(self, x)
+
+    monkeypatch.setattr(Linear, "forward", watched)
+    view = look_at(model, clip[0])
+    box = np.zeros(SIZE, bool)
+    box[20:30, 20:35] = True
+    told.clear()
+    state, _ = advance(model, TrackerState(), clip[0], [click(), Prompt(2, 0, mask=box)], view=view)
+    assert set().union(*told.values()) == {True}
+    told.clear()
+    step(model, replace(state, tracks=state.tracks[1:], gaze=()), clip[1], setting=SETTING)
+    assert set().union(*(told[name] for name in parts)) == {False}
+    told.clear()
+    places = ((20.0, 20.0, 35.0, 30.0),) * 2
+    step(model, replace(state, tracks=(replace(state.tracks[1], trace=places),), gaze=()), clip[1], setting=SETTING)
+    near = {model.config.second_look > 0}
+    assert told["memory_encoder"] == near and near <= told["memory_attention"]
+    assert told["image_encoder"] == told["sam_mask_decoder"] == {False}

@@ -27,6 +27,7 @@ from vidseg.gaze import around, next_window, region
 from vidseg.inertia import inertia
 from vidseg.memory import Limits, Memory, MemoryBank, join, layout, memory_tokens, seen, tokens_of
 from vidseg.model import Decoded, Sam2, fed_back
+from vidseg.model.linear import passing_shapes
 from vidseg.model.roi import Roi, cropped, everywhere, filled
 from vidseg.picture import prompt_tensors
 from vidseg.postprocess import make_exclusive
@@ -255,6 +256,7 @@ class _Answered(NamedTuple):
     mask: np.ndarray | None
 
 
+@passing_shapes()
 def _answer_all(
     model: Sam2,
     tracks: Mapping[int, ObjectTrack],

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vidseg.model import PRESETS, Sam2
 from vidseg.model.layers import MLP, LayerNorm2d
 from vidseg.train import gpu_layers
 from vidseg.train.gpu_layers import column_sums, layer_norm, linear, quicken
@@ -185,3 +186,11 @@ def test_quickening_changes_nothing_where_nothing_is_learnt(monkeypatch):
 
 def test_layers_of_the_cpu_compute_as_ever():
     assert not gpu_layers._applies(torch.zeros(2, 4))
+
+
+def test_all_linear_layers_and_norms_of_a_network_are_quickened():
+    model = Sam2(PRESETS["tiny-test"])
+    kinds = (nn.Linear, nn.LayerNorm)
+    quickened = [module for module in model.modules() if isinstance(module, kinds)]
+    quicken(model)
+    assert len(quickened) > 20 and all("forward" in vars(module) for module in quickened)

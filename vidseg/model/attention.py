@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidseg.model.linear import Linear, only_answers
 from vidseg.model.positions import rotary_table, rotate
 from vidseg.processor import fuses_bfloat16
 
@@ -36,7 +37,7 @@ def spare_keys(x: Tensor, keys: int) -> int:
     Its library prepares a program of its own, of 300 to 800 KB, for every shape of a product in bfloat16 that it meets.
     The pointers of a bank grow from frame to frame, and would leave sixteen of each behind.
     """
-    return -keys % _ROUND if _only_answers(x) and x.dtype == torch.bfloat16 else 0
+    return -keys % _ROUND if only_answers(x) and x.dtype == torch.bfloat16 else 0
 
 
 def weighted_values(q: Tensor, k: Tensor, v: Tensor, *, spare: int = 0) -> Tensor:
@@ -45,26 +46,30 @@ def weighted_values(q: Tensor, k: Tensor, v: Tensor, *, spare: int = 0) -> Tenso
     The last `spare` keys are left out.
     """
     channels, narrow, long = q.shape[-1], v.shape[-1], k.shape[-2] >= _LONG
-    if _only_answers(q) and k.shape[-2] < _FEW <= q.shape[-2] and not spare:
+    if only_answers(q) and k.shape[-2] < _FEW <= q.shape[-2] and not spare:
         return _by_columns(q, k, v)
     if _multiplies_bfloat16(q):
         by_rows = partial(_by_rows, spare=spare)
         return _one_by_one(by_rows, q, k, v) if long else by_rows(q, k, v)
-    if spare:
-        k, v = k[..., :-spare, :], v[..., :-spare, :]
-    if _only_answers(q) and q.dtype == torch.float32 and long and narrow < channels:
+    if only_answers(q) and q.dtype == torch.float32 and long and narrow < channels:
+        if spare:
+            k, v = k[..., :-spare, :], v[..., :-spare, :]
         return _one_by_one(_by_tiles, q, k, v)
+    mask = _without_last(spare, k) if spare else None  # cutting them off would be a new shape
     if channels == narrow:
-        return F.scaled_dot_product_attention(q, k, v)
-    return F.scaled_dot_product_attention(q, k, F.pad(v, (0, channels - narrow)))[..., :narrow]
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return F.scaled_dot_product_attention(q, k, F.pad(v, (0, channels - narrow)), attn_mask=mask)[..., :narrow]
 
 
-def _only_answers(x: Tensor) -> bool:
-    return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+def _without_last(spare: int, k: Tensor) -> Tensor:
+    """What to add to scores (..., K) so that the last `spare` of K keys have none."""
+    mask = k.new_zeros(1, 1, 1, k.shape[-2])
+    mask[..., -spare:] = -torch.inf
+    return mask
 
 
 def _multiplies_bfloat16(x: Tensor) -> bool:
-    return _only_answers(x) and x.dtype == torch.bfloat16 and not fuses_bfloat16()
+    return only_answers(x) and x.dtype == torch.bfloat16 and not fuses_bfloat16()
 
 
 def _one_by_one(attend: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -133,10 +138,10 @@ class Attention(nn.Module):
         kv_in_dim = kv_in_dim or embedding_dim
         self.num_heads = num_heads
         self.internal_dim = embedding_dim // downsample_rate
-        self.q_proj = nn.Linear(embedding_dim, self.internal_dim)
-        self.k_proj = nn.Linear(kv_in_dim, self.internal_dim)
-        self.v_proj = nn.Linear(kv_in_dim, self.internal_dim)
-        self.out_proj = nn.Linear(self.internal_dim, embedding_dim)
+        self.q_proj = Linear(embedding_dim, self.internal_dim)
+        self.k_proj = Linear(kv_in_dim, self.internal_dim)
+        self.v_proj = Linear(kv_in_dim, self.internal_dim)
+        self.out_proj = Linear(self.internal_dim, embedding_dim)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Map q (B, L, C), k and v (B, K, Ckv) to (B, L, C)."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vidseg.model.attention import weighted_values
 from vidseg.model.layers import MLP
+from vidseg.model.linear import Linear
 from vidseg.model.positions import cubic_weights
 
 
@@ -59,8 +60,8 @@ class MultiScaleAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.pool = pool
-        self.qkv = nn.Linear(dim, dim_out * 3)
-        self.proj = nn.Linear(dim_out, dim_out)
+        self.qkv = Linear(dim, dim_out * 3)
+        self.proj = Linear(dim_out, dim_out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, dim) to (B, H or H / 2, W or W / 2, dim_out)."""
@@ -85,7 +86,7 @@ class MultiScaleBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim_out, eps=1e-6)
         self.mlp = MLP(dim_out, dim_out * 4, dim_out, 2, activation=F.gelu)
         if dim != dim_out:
-            self.proj = nn.Linear(dim, dim_out)
+            self.proj = Linear(dim, dim_out)
         self.widens = dim != dim_out
         if local_conv:
             self.local = nn.Conv2d(dim, dim, local_conv, padding=local_conv // 2, groups=dim)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidseg.model.linear import Linear
+
 
 class MLP(nn.Module):
     """`num_layers` linear layers with an activation between them; optionally a sigmoid at the end."""
@@ -25,7 +27,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         widths = [input_dim, *[hidden_dim] * (num_layers - 1), output_dim]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in itertools.pairwise(widths))
         self.activation = activation
         self.sigmoid_output = sigmoid_output
 

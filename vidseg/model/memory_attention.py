@@ -8,11 +8,13 @@ Source: SAM 2 (arXiv 2408.00714), section 4, "Memory attention".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidseg.model.attention import RotaryAttention, spare_keys
+from vidseg.model.linear import Linear, passing_shapes
 from vidseg.model.roi import Roi, cells_of, filled
 
 
@@ -23,8 +25,8 @@ class MemoryAttentionLayer(nn.Module):
         super().__init__()
         self.self_attn = RotaryAttention(d_model, 1, downsample_rate=narrowing)
         self.cross_attn_image = RotaryAttention(d_model, 1, downsample_rate=narrowing, kv_in_dim=memory_dim)
-        self.linear1 = nn.Linear(d_model, dim_feedforward)
-        self.linear2 = nn.Linear(dim_feedforward, d_model)
+        self.linear1 = Linear(d_model, dim_feedforward)
+        self.linear2 = Linear(dim_feedforward, d_model)
         self.norm1 = nn.LayerNorm(d_model)
         self.norm2 = nn.LayerNorm(d_model)
         self.norm3 = nn.LayerNorm(d_model)
@@ -111,7 +113,8 @@ class MemoryAttention(nn.Module):
             if rois and layer is self.layers[-1]:
                 cells = cells_of(rois, device=x.device)
                 x = x.expand(len(rois), -1, -1).gather(1, cells[..., None].expand(-1, -1, x.shape[-1]))
-            x = layer(x, memory, keys=keys, grid=grid, pointers=pointers + spare, spare=spare, cells=cells)
+            with nullcontext() if cells is None else passing_shapes():
+                x = layer(x, memory, keys=keys, grid=grid, pointers=pointers + spare, spare=spare, cells=cells)
         if rois:
             x = filled(x.transpose(1, 2).unflatten(2, rois[0].size), rois).flatten(2).transpose(1, 2)
         return self.norm(x).transpose(1, 2).unflatten(2, grid)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vidseg.model.image_encoder import position_of
 from vidseg.model.layers import LayerNorm2d
+from vidseg.model.linear import Linear
 
 
 class MaskDownSampler(nn.Module):
@@ -39,8 +40,8 @@ class CXBlock(nn.Module):
         super().__init__()
         self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
         self.norm = LayerNorm2d(dim)
-        self.pwconv1 = nn.Linear(dim, 4 * dim)
-        self.pwconv2 = nn.Linear(4 * dim, dim)
+        self.pwconv1 = Linear(dim, 4 * dim)
+        self.pwconv2 = Linear(4 * dim, dim)
         self.gamma = nn.Parameter(torch.full((dim,), 1e-6))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from vidseg.model.config import PATCH_STRIDE, Sam2Config
 from vidseg.model.hiera import Hiera
 from vidseg.model.image_encoder import FpnNeck, ImageEncoder, position_of
 from vidseg.model.layers import MLP
+from vidseg.model.linear import Linear, passing_shapes
 from vidseg.model.mask_decoder import MaskDecoder, TwoWayTransformer, resize_logits
 from vidseg.model.memory_attention import MemoryAttention
 from vidseg.model.memory_encoder import MemoryEncoder
@@ -106,7 +107,7 @@ class Sam2(nn.Module):
         self.no_mem_pos_enc = _small(1, 1, c)  # unused; the checkpoints have it
         self.no_obj_ptr = _small(1, c)
         if config.pointer_time:
-            self.obj_ptr_tpos_proj = nn.Linear(c, m)
+            self.obj_ptr_tpos_proj = Linear(c, m)
         if config.no_object_memory:
             self.no_obj_embed_spatial = _small(1, m)
 
@@ -225,7 +226,8 @@ class Sam2(nn.Module):
         """
         if rois:
             parts = cropped(vision, rois), cropped(logits[:, None], rois)[:, 0]
-            return filled(self.encode_memory(*parts, score, binarise=binarise), rois)
+            with passing_shapes():
+                return filled(self.encode_memory(*parts, score, binarise=binarise), rois)
         size = (vision.shape[-2] * self.config.stride, vision.shape[-1] * self.config.stride)
         full = resize_logits(logits[:, None], size)
         spread = ((full > 0).float() if binarise else full.sigmoid()) * _MEMORY_SCALE + _MEMORY_BIAS
@@ -239,7 +241,8 @@ class Sam2(nn.Module):
         """Return (K, Cm) codes of K signed pointer ages, as fractions of the longest age kept; zeros in SAM 2.0."""
         if not self.config.pointer_time:
             return ages.new_zeros(ages.shape[0], self.config.memory_dim, dtype=self.dtype)
-        return self.obj_ptr_tpos_proj(sine_time(ages, self.config.d_model).to(self.dtype))
+        with passing_shapes():  # there are as many as frames were seen, up to sixteen
+            return self.obj_ptr_tpos_proj(sine_time(ages, self.config.d_model).to(self.dtype))
 
     def _pointer(self, token: Tensor, present: Tensor) -> Tensor:
         return self._absent_pointer(self.obj_ptr_proj(token), present)

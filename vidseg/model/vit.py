@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidseg.model.layers import LayerNorm2d
+from vidseg.model.linear import Linear
 
 _NORM_EPS = 1e-6
 _SAM: dict[str, Any] = {"img_size": 1024, "patch_size": 16, "use_rel_pos": True, "window_size": 14}
@@ -174,8 +175,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, num_heads: int, *, qkv_bias: bool = True, rel_pos_size: int | None = None):
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, dim * 3, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, dim * 3, bias=qkv_bias)
+        self.proj = Linear(dim, dim)
         self.use_rel_pos = rel_pos_size is not None
         if rel_pos_size is not None:
             self.rel_pos_h = nn.Parameter(torch.zeros(2 * rel_pos_size - 1, dim // num_heads))
@@ -208,8 +209,8 @@ class MLPBlock(nn.Module):
 
     def __init__(self, dim: int, hidden: int):
         super().__init__()
-        self.lin1 = nn.Linear(dim, hidden)
-        self.lin2 = nn.Linear(hidden, dim)
+        self.lin1 = Linear(dim, hidden)
+        self.lin2 = Linear(hidden, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., dim) -> the same shape."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from vidseg.model.layers import LayerNorm2d
+from vidseg.model.linear import Linear
 from vidseg.train.gpu_kernels import kernel, normalise, normalise_back, sum_columns
 
 _AVAILABLE = importlib.util.find_spec("triton") is not None
@@ -82,7 +83,7 @@ def _quick_forward(module: nn.Module) -> Callable[..., Tensor] | None:
         return _map_norm_forward
     if isinstance(module, nn.LayerNorm) and type(module).forward is nn.LayerNorm.forward:
         return _norm_forward
-    if isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
+    if isinstance(module, nn.Linear) and type(module).forward in (nn.Linear.forward, Linear.forward):
         return _linear_forward
     return None
 
