@@ -21,10 +21,10 @@ _SHRINK = 0.3  # of the way to a smaller window is gone at once, all of it to a 
 _CUT = 1.25  # a window that cuts off an object grows by this
 _LOST = 1.2  # and by this, frame by frame, while one of its objects is out of sight
 _EDGE = 2.0  # pixels from a window's edge at which an object is thought to be cut off
-_REACH = 0.15  # of its width and height: so far around its last place, on each side, an object is looked for,
-_STRIDE = 2  # and so many cells more,
-_LEAST_PART = 0.25  # and in no less than this share of the window's width and height
-_PARTS = 8  # regions are so many parts of the window wide and high, or fewer: objects of about one size share a batch
+REACH = 0.15  # of its width and height: so far around its last place, on each side, an object is looked for,
+STRIDE = 2  # and so many cells more,
+LEAST_PART = 0.25  # and in no less than this share of the window's width and height
+PARTS = 8  # regions are so many parts of the window wide and high, or fewer: objects of about one size share a batch
 
 
 def around(objects: Sequence[Edges], size: tuple[int, int], times: float) -> Window:
@@ -119,9 +119,9 @@ def region(trace: Sequence[Edges | None], window: Window, grid: tuple[int, int])
 def _reach(low: float, high: float, *, start: int, length: int, cells: int) -> tuple[int, int]:
     """First cell, and the one after the last, of an object's reach along one side of a window."""
     low, high = ((edge - start) / length * cells for edge in (low, high))
-    reach = _REACH * (high - low) + _STRIDE
-    part = max(1, cells // _PARTS)
-    size = min(cells, part * math.ceil(max(_LEAST_PART * cells, high - low + 2 * reach) / part))
+    reach = REACH * (high - low) + STRIDE
+    part = max(1, cells // PARTS)
+    size = min(cells, part * math.ceil(max(LEAST_PART * cells, high - low + 2 * reach) / part))
     if cells - size < part:  # what is left over, where the sides are no multiples
         size = cells
     first = min(max(round((low + high - size) / 2), 0), cells - size)

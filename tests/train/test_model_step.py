@@ -27,6 +27,7 @@ from vidseg.train.model_step import (
 )
 from vidseg.train.sources import Scenes
 from vidseg.train.user import KINDS, PromptConfig
+from vidseg.window import OUTSIDE
 
 LOSSES = LossConfig()
 MASK = PromptConfig(mask=1, sloppy=0, box=0, click=0, correct=0)
@@ -146,6 +147,34 @@ def test_without_memory_its_parts_get_no_gradient(model):
     total(means(sums), LOSSES).backward()
     assert all(p.grad is None for p in model.memory_attention.parameters())
     assert all(p.grad is None for p in model.memory_encoder.parameters())
+
+
+def test_with_regions_nothing_is_found_beyond_them_and_a_correction_begins_anew(model, monkeypatch):
+    traces = []
+
+    def left_half(trace, grid):
+        traces.append(len(trace))
+        if len(trace) < 2:
+            return None
+        cells = torch.zeros(len(trace[0]), *grid, dtype=torch.bool)
+        cells[:, :, : grid[1] // 2] = True
+        return cells
+
+    monkeypatch.setattr("vidseg.train.model_step.near_cells", left_half)
+    batch = batch_of(clips(frames=4), MASK)._replace(correction=Correction(2, 1))
+    plain = run_batch(model, batch._replace(correction=None), LOSSES, MASK)[1]
+    assert traces == []
+    run_batch(model, batch, LOSSES, MASK, StepConfig(regions=True))
+    assert traces == [0, 1, 2, 1]
+    model.zero_grad()
+    sums, results = run_batch(model, batch._replace(correction=None), LOSSES, MASK, StepConfig(regions=True))
+    half = results[2].logits.shape[-1] // 2
+    assert torch.equal(results[1].logits, plain[1].logits)
+    assert (results[2].logits[..., half:] == OUTSIDE).all()
+    assert not (results[2].logits[..., :half] == OUTSIDE).any()
+    assert not torch.allclose(results[2].logits[..., :half], plain[2].logits[..., :half])
+    total(means(sums), LOSSES).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
 def test_later_frames_depend_on_the_mask_of_the_first(model):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vidseg.model.attention import RotaryAttention, spare_keys
 from vidseg.model.linear import Linear, passing_shapes
-from vidseg.model.roi import Roi, cells_of, filled
+from vidseg.model.roi import Roi, cells_of, filled, levelled
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -92,6 +92,7 @@ class MemoryAttention(nn.Module):
         memory_position: Tensor,
         pointers: int = 0,
         rois: Sequence[Roi] = (),
+        near: Tensor | None = None,
     ) -> Tensor:
         """Return conditioned features (N, C, h, w).
 
@@ -100,6 +101,7 @@ class MemoryAttention(nn.Module):
             memory, memory_position: (N, K, Cm); K = r * h * w grid tokens, then `pointers` tokens.
             rois: for each object the part of the frame where it is looked for. In the last layer only that attends to
                 memory, and what it gives is averaged for the rest.
+            near: (N, h, w) the cells of such parts in training, where all attend to memory.
         """
         x = begun
         keys = memory + memory_position
@@ -117,4 +119,6 @@ class MemoryAttention(nn.Module):
                 x = layer(x, memory, keys=keys, grid=grid, pointers=pointers + spare, spare=spare, cells=cells)
         if rois:
             x = filled(x.transpose(1, 2).unflatten(2, rois[0].size), rois).flatten(2).transpose(1, 2)
+        if near is not None:
+            x = levelled(x.transpose(1, 2).unflatten(2, grid), near).flatten(2).transpose(1, 2)
         return self.norm(x).transpose(1, 2).unflatten(2, grid)

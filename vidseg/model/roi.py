@@ -72,6 +72,15 @@ def filled(parts: Tensor, rois: Sequence[Roi], *, outside: float | None = None) 
     return maps
 
 
+def levelled(maps: Tensor, near: Tensor) -> Tensor:
+    """Return (N, C, h, w) maps that are the mean of the cells `near` (N, h, w) everywhere else, as `filled` makes them:
+    for training, where regions are of many sizes and save nothing.
+    """
+    inside = near[:, None].to(maps.dtype)
+    mean = (maps * inside).sum(dim=(2, 3), keepdim=True) / inside.sum(dim=(2, 3), keepdim=True)
+    return torch.where(near[:, None], maps, mean)
+
+
 def _part(roi: Roi, s: int) -> tuple[slice, slice, slice]:
     """All channels, and the rows and columns of a region on a map s times as fine as its grid."""
     return slice(None), slice(s * roi.top, s * roi.bottom), slice(s * roi.left, s * roi.right)

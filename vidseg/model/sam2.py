@@ -140,11 +140,12 @@ class Sam2(nn.Module):
         *,
         begun: Tensor | None = None,
         rois: Sequence[Roi] = (),
+        near: Tensor | None = None,
     ) -> Tensor:
         """Condition features (N or 1, C, h, w) on what N objects remember; without memory a learned mark is added.
 
         `begun` is what `begin` gave for these features, if it was asked before; `rois`, one for each object and of one
-        size, are where it is looked for, which saves time (see `vidseg.model.roi`).
+        size, say where it is looked for, to save time (see `vidseg.model.roi`); `near` (N, h, w) says so in training.
         """
         if memory is None:
             return vision + self.no_mem_embed.reshape(1, -1, 1, 1)
@@ -155,6 +156,7 @@ class Sam2(nn.Module):
             memory_position=memory.position,
             pointers=memory.pointers,
             rois=rois,
+            near=near,
         )
 
     def decode(

@@ -22,12 +22,15 @@ from torch.utils.checkpoint import checkpoint
 
 from vidseg.memory import Memory, MemoryBank, memory_tokens
 from vidseg.model.positions import constants, cubic_weights, rotary_table, sine_grid
+from vidseg.model.roi import levelled
 from vidseg.model.sam2 import Decoded, ImageFeatures, Sam2, fed_back
 from vidseg.tracker import limits_of
 from vidseg.train import user
 from vidseg.train.losses import LossConfig, Sums, Target, frame_sums, no_sums
+from vidseg.train.near import near_cells
 from vidseg.train.send import send
 from vidseg.train.user import KINDS, PromptConfig
+from vidseg.window import OUTSIDE
 
 _GOLDEN = (5**0.5 - 1) / 2
 _STORED, _FORGET = 10.0, 0.25  # logits of a mask that was stored; share of first results not fed back
@@ -76,11 +79,13 @@ class StepConfig:
         chunk: frames encoded at a time (0: all at once).
         checkpointing: recompute the image encoder's activations in the backward pass, to save memory.
         memory: off leaves every frame without a past, to see what the memory is worth.
+        regions: look for objects around their last place, as a tracker does on a CPU (`vidseg.train.near`).
     """
 
     chunk: int = 0
     checkpointing: bool = False
     memory: bool = True
+    regions: bool = False
 
 
 def forget_positions() -> None:
@@ -205,21 +210,25 @@ def run_batch(
     features = encode_frames(model, batch.images, config)
     frames = batch.images.shape[1]
     bank, total, results = MemoryBank(), no_sums(batch.images.device), []
+    trace: list[Tensor] = []
     for t in range(frames):
         frame = features.take(batch.clip * frames + t)
+        near = near_cells(trace, frame.vision.shape[-2:]) if config.regions else None
         if t == 0:
             decoded, sums, points = first_frame(model, frame, batch, losses, prompts)
         else:
-            decoded, conditioned, sums = followed_frame(model, frame, bank, t, batch, losses)
+            decoded, conditioned, sums = followed_frame(model, frame, bank, t, batch, losses, near)
             points = None
             if _corrects(batch, t):
                 decoded, again, points = corrected_frame(model, frame, conditioned, decoded, t, batch, losses)
                 sums = sums.plus(again)
         total = total.plus(sums)
         results.append(FrameResult(decoded.logits.detach().float(), decoded.score.detach().float(), points))
+        told = t == 0 or _corrects(batch, t)
+        trace = [] if told else trace
+        trace.append(decoded.logits.detach())
         if t + 1 < frames and config.memory:
-            told = t == 0 or _corrects(batch, t)
-            memory = remembered(model, frame, decoded, t, binarise=told)
+            memory = remembered(model, frame, decoded, t, binarise=told, near=None if told else near)
             bank = bank.remember(memory, prompted=told, limits=limits_of(model))
     return total, results
 
@@ -325,13 +334,25 @@ def first_frame(
 
 
 def followed_frame(
-    model: Sam2, frame: ImageFeatures, bank: MemoryBank, t: int, batch: Batch, losses: LossConfig
+    model: Sam2,
+    frame: ImageFeatures,
+    bank: MemoryBank,
+    t: int,
+    batch: Batch,
+    losses: LossConfig,
+    near: Tensor | None = None,
 ) -> tuple[Decoded, Tensor, Sums]:
-    """Find every row on frame `t` from its memories alone; also returns the features that saw them (N,C,h,w)."""
+    """Find every row on frame `t` from its memories alone, in the cells `near` (N,h,w) if there are any; also returns
+    the features that saw them (N,C,h,w).
+    """
     tokens = memory_tokens(model, bank, t, limits=limits_of(model))
-    conditioned = model.attend(frame.vision, frame.position, tokens)
+    conditioned = model.attend(frame.vision, frame.position, tokens, near=near)
     decoded = model.decode(conditioned, frame.high_res, multimask=model.config.track_candidates)
-    return decoded, conditioned, judged(decoded, target_of(model, batch, t, losses), losses, spread=losses.spread)
+    sums = judged(decoded, target_of(model, batch, t, losses), losses, spread=losses.spread)
+    if near is not None:
+        inside = near.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
+        decoded = decoded._replace(logits=torch.where(inside, decoded.logits, OUTSIDE))
+    return decoded, conditioned, sums
 
 
 def corrected_frame(
@@ -396,9 +417,12 @@ def _corrected(
     return before, total, said
 
 
-def remembered(model: Sam2, frame: ImageFeatures, decoded: Decoded, t: int, *, binarise: bool) -> Memory:
-    """What frame `t` leaves behind for the frames after it."""
+def remembered(
+    model: Sam2, frame: ImageFeatures, decoded: Decoded, t: int, *, binarise: bool, near: Tensor | None = None
+) -> Memory:
+    """What frame `t` leaves behind for the frames after it; of the cells `near` (N,h,w), if there are any."""
     features = model.encode_memory(frame.vision, decoded.logits, decoded.score, binarise=binarise)
+    features = features if near is None else levelled(features, near)
     return Memory(t, features, decoded.pointer)
 
 
