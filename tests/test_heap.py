@@ -1,4 +1,4 @@
-"""One heap for all threads, counted by the C library itself; few prepared programs."""
+"""Few heaps for all threads, counted by the C library itself; few prepared programs."""
 
 import ctypes
 import os
@@ -12,20 +12,20 @@ from vidseg.cli import main
 
 PROGRAM = """
 import ctypes, sys, threading
-from vidseg.heap import share_heap
+from vidseg.heap import share_heaps
 if sys.argv[1] == "share":
-    share_heap()
+    share_heaps()
 libc = ctypes.CDLL(None)
 libc.fopen.restype = ctypes.c_void_p
 libc.malloc.restype = ctypes.c_void_p
 libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
 libc.fclose.argtypes = [ctypes.c_void_p]
-meet = threading.Barrier(3)
+meet = threading.Barrier(9)
 def work():
     meet.wait()
     assert libc.malloc(50_000)
     meet.wait()
-threads = [threading.Thread(target=work) for _ in range(3)]
+threads = [threading.Thread(target=work) for _ in range(9)]
 [one.start() for one in threads]
 [one.join() for one in threads]
 file = libc.fopen(sys.argv[2].encode(), b"w")
@@ -36,18 +36,18 @@ print(open(sys.argv[2]).read().count("<heap nr="))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, whose heaps are meant")
-@pytest.mark.parametrize(("how", "one"), [("share", True), ("leave", False)])
-def test_threads_share_a_heap(how, one, tmp_path):
+@pytest.mark.parametrize(("how", "few"), [("share", True), ("leave", False)])
+def test_threads_share_few_heaps(how, few, tmp_path):
     command = [sys.executable, "-c", PROGRAM, how, str(tmp_path / "heaps.xml")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert (int(done.stdout) == 1) == one
+    assert (int(done.stdout) <= 5) == few
 
 
 KEPT = """
 import ctypes, sys
-from vidseg.heap import share_heap
+from vidseg.heap import share_heaps
 if sys.argv[1] == "share":
-    share_heap()
+    share_heaps()
 class Info(ctypes.Structure):  # of glibc's malloc.h
     _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd a b c d e".split()]
 libc = ctypes.CDLL(None)
@@ -72,7 +72,7 @@ def test_where_there_is_no_such_setting_nothing_happens(monkeypatch):
     from vidseg import heap
 
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
-    heap.share_heap()
+    heap.share_heaps()
 
 
 @pytest.mark.parametrize(("said", "kept"), [(None, "320"), ("50", "50")])
@@ -80,6 +80,6 @@ def test_the_command_keeps_few_prepared_programs_unless_told_otherwise(said, kep
     monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", said or "")  # so that it is put back afterwards
     if said is None:
         monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
-    monkeypatch.setattr("vidseg.cli.share_heap", lambda: None)  # would stay with the tests that follow
+    monkeypatch.setattr("vidseg.cli.share_heaps", lambda: None)  # would stay with the tests that follow
     assert main(["models"]) == 0
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == kept

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from vidseg import __version__
 from vidseg.errors import VidsegError
-from vidseg.heap import keep_few_programs, share_heap
+from vidseg.heap import keep_few_programs, share_heaps
 
 __all__ = ["VERBS", "UsageError", "build_parser", "main"]
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = build_parser().parse_args(argv)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
-    share_heap()
+    share_heaps()
     keep_few_programs()
     try:
         with warnings.catch_warnings():
