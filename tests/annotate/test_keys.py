@@ -327,6 +327,8 @@ def review(view: View, session: Session, press: Press) -> None:
     propagate_all(session)
     object, frame = worst(HERE)
     press("W", lambda: selected(view, object)() and view.frame == frame)
+    view.go(HERE)
+    press("Shift+W", lambda: selected(view, object)() and view.frame == frame)
     press("Ctrl+Enter", lambda: judged(session, "accepted") == {(object, frame)} and view.frame == worst(frame)[1])
     session.do("undo")
 

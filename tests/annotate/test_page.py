@@ -187,6 +187,25 @@ def test_two_tabs_stay_in_step_and_names_stay_text(view: View, engine: Any, serv
         view.until(lambda: not view.drawn(shapes.SIZE).any(), "hidden in one tab, hidden in the other")
 
 
+def test_the_worst_frame_may_be_one_of_another_video(
+    engine: Any, serving: Serving, session: Session, tmp_path: Path
+) -> None:
+    session.project.add_video(shapes.write(tmp_path / "another", frames=20))
+    session.do("object.add", video=2)
+    session.do("prompt.click", video=2, object=1, frame=0, x=DISC[0], y=DISC[1], on=True)
+    session.do("propagate.start", video=2, objects=None, direction="forward", frame=0, reach="all")
+    session.wait(20)
+    worst = session.do("review.next", video=1, anywhere=True)
+    with View.open(engine, serving.address) as view:
+        view.page.locator("#worst").click()
+        view.until(lambda: "Everything is reviewed" in view.page.locator("#reason").inner_text(), "not in this video")
+        view.page.locator("#worst-anywhere").click()
+        view.until(lambda: view.frame == worst["frame"] > 0, "the player is at the worst frame")
+        view.until(lambda: same(view, 1, worst["frame"]), "its mask is shown")
+        assert view.page.locator("#reason").inner_text().startswith(f"object 1, frame {worst['frame']}: ")
+        assert view.page.locator(".object.current .name").inner_text() == "object 1"
+
+
 def test_proposals_become_objects_with_one_key(view: View, session: Session) -> None:
     page = view.page
     page.keyboard.press("Shift+P")

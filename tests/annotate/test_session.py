@@ -502,6 +502,43 @@ def test_the_worst_unreviewed_frame_comes_next(session: Session, do: Callable[..
     assert do("review.next")["frame"] is None
 
 
+def test_the_worst_frame_may_be_one_of_another_video(session: Session, tmp_path: Path) -> None:
+    def doubt(video: int, frames: str, iou: float) -> None:
+        text = f"UPDATE mask SET iou = {iou} WHERE video = {video} AND frame IN ({frames})"
+        session.project.store.connection.execute(text)
+
+    def accept(video: int, start: int, stop: int) -> None:
+        session.do("review.set", video=video, objects=[1], start=start, stop=stop, state="accepted")
+
+    def following(video: int = 1, **fields: Any) -> dict[str, Any]:
+        return session.do("review.next", video=video, **fields)
+
+    session.project.add_video(shapes.write(tmp_path / "another", frames=20))
+    for video in (1, 2):
+        session.do("object.add", video=video)
+        session.do("prompt.click", video=video, object=1, frame=0, on=True, **centre(1, 0))
+        session.do("propagate.start", video=video, objects=None, direction="forward", frame=0, reach="all")
+        session.wait(20)
+    doubt(1, "12", 0.5)
+    doubt(2, "11, 12, 13", 0.1)
+    assert following()["video"] == 1
+    found = following(anywhere=True)
+    assert (found["video"], found["frame"], found["object"]) == (2, 12, 1)
+    assert following(2, anywhere=True) == found
+    doubt(1, "8, 9, 10, 11, 12, 13, 14", 0.05)
+    assert following(2, anywhere=True)["video"] == 1
+
+    accept(2, 0, 5)
+    accept(1, 0, 23)  # all but the last frame, which is looked at and comes last, however bad it is
+    doubt(1, "23", 0.01)
+    assert following(frame=23)["frame"] == 23
+    found = following(frame=23, anywhere=True)
+    assert (found["video"], found["share_reviewed"]) == (2, 0.25)
+    accept(1, 23, 24)
+    accept(2, 0, 20)
+    assert following(anywhere=True)["frame"] is None
+
+
 def test_proposals_leave_out_what_is_known_and_become_objects(session: Session, do: Callable[..., Any]) -> None:
     do("object.add")
     click(do, 1, 3)

@@ -11,7 +11,7 @@ import shapes
 from flood import Flood
 
 from vidseg import cli
-from vidseg.annotate import Session
+from vidseg.annotate import Session, open_session
 from vidseg.annotate.segmenter import Followed
 from vidseg.annotate.simulate import User, annotate, compare, every, largest_error, proposed
 from vidseg.cli import project
@@ -30,14 +30,14 @@ def test_a_click_goes_into_the_middle_of_the_largest_error() -> None:
 
 
 def test_one_click_is_enough_for_a_model_that_follows(session: Session) -> None:
-    effort = annotate(session, [shapes.truth(n)[1] for n in range(24)], proposed, name="proposed")
+    effort = annotate(session, [[shapes.truth(n)[1] for n in range(24)]], proposed, name="proposed")
     assert (effort.actions, effort.clicks, effort.reached, effort.curve) == (1, 1, True, ((1, 1.0),))
 
 
 def test_a_change_that_the_model_does_not_follow_is_corrected_where_the_user_looks(tmp_path: Path) -> None:
     clip = shapes.write(tmp_path / "clip", frames=20)
     truth = [shapes.truth(n)[1 if n < 10 else 2] for n in range(20)]  # the object becomes another one
-    efforts = compare(clip, truth, Flood, steps=(4,), user=User(target=0.8))
+    efforts = compare([clip], [truth], Flood, steps=(4,), user=User(target=0.8))
     assert [one.chosen_by for one in efforts] == ["proposed", "every 4"]
     for effort in efforts:
         assert effort.reached and effort.curve[-1][1] >= 0.8 > effort.curve[0][1]
@@ -62,23 +62,44 @@ def test_a_user_who_lets_the_model_learn_pays_an_action_for_it_each_time(tmp_pat
             return [(trail, Followed(one.mask & False, one.score, one.iou)) for trail, one in found]
 
     truth = [shapes.truth(n)[1] for n in range(24)]
-    (effort,) = compare(shapes.write(tmp_path / "clip"), truth, Pupil, steps=(), user=User(learn=3))
+    (effort,) = compare([shapes.write(tmp_path / "clip")], [truth], Pupil, steps=(), user=User(learn=3))
     # Clicks on four frames, going to three of them, and learning after the fourth.
     assert (effort.reached, effort.clicks, effort.actions) == (True, 4, 8)
     assert [actions for actions, _ in effort.curve] == [1, 3, 5, 7, 8]
 
 
 def test_every_kth_frame_becomes_finer(session: Session) -> None:
-    order = list(every(8)(session))
+    order = [frame for _, frame in every(8)(session)]
     assert order[:5] == [8, 16, 4, 12, 20] and order[-1] == 23
     assert sorted(order) == list(range(1, 24))
+
+
+def test_videos_of_one_project_are_looked_at_where_it_helps_most(tmp_path: Path) -> None:
+    clips = [shapes.write(tmp_path / name, frames=frames) for name, frames in (("calm", 19), ("changing", 20))]
+    calm = [shapes.truth(n)[1] for n in range(19)]
+    changing = [shapes.truth(n)[1 if n < 10 else 2] for n in range(20)]  # the object becomes another one
+    proposals, through = compare(clips, [calm, changing], Flood, steps=(4,), user=User(target=0.9))
+    assert proposals.video == through.video == "calm, changing"
+    assert proposals.reached and through.reached
+    # A click on each first frame, and going to the second video's.
+    assert proposals.curve[0] == through.curve[0] == (3, 0.75)
+    # Whoever goes through all frames looks at those of the calm video first, and finds them good.
+    assert through.curve[:5] == tuple((3 + looks, 0.75) for looks in range(5))
+    assert proposals.actions < through.actions
+
+
+def test_every_kth_frame_of_one_video_after_another(tmp_path: Path) -> None:
+    clips = [shapes.write(tmp_path / name, frames=frames) for name, frames in (("one", 4), ("two", 5))]
+    with open_session(tmp_path / "p.vidseg", videos=clips) as session:
+        order = [tuple(place) for place in every(2)(session)]
+    assert order == [(1, 2), (2, 2), (2, 4), (1, 1), (1, 3), (2, 1), (2, 3)]
 
 
 def test_a_frame_that_does_not_become_good_is_left_after_three_clicks(session: Session) -> None:
     truth = [shapes.truth(n)[1] for n in range(24)]
     truth[0] = np.ones_like(truth[0])  # more than the model ever finds with three clicks
     truth[0][::2] = False
-    effort = annotate(session, truth, lambda session: iter(()), name="none")
+    effort = annotate(session, [truth], lambda session: iter(()), name="none")
     assert (effort.clicks, effort.actions) == (3, 3)
     assert session.project.mask(1, 1, 0).state == "unreviewed"
 

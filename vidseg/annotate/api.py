@@ -319,7 +319,12 @@ FIELDS: dict[str, dict[str, tuple[Check, bool]]] = {
     "propagate.resume": {"job": (whole(1), True)},
     "propagate.cancel": {"job": (whole(1), True)},
     "review.set": {**_VIDEO, "objects": (_OBJECTS, True), **_SPAN, "state": (one_of(*STATES), True)},
-    "review.next": {**_VIDEO, "object": (optional(_ID), False), "frame": (optional(_FRAME), False)},
+    "review.next": {
+        **_VIDEO,
+        "object": (optional(_ID), False),
+        "frame": (optional(_FRAME), False),
+        "anywhere": (flag, False),
+    },
     "proposals.make": {**_STILL, **_GRID},
     "proposals.accept": {**_STILL, "keys": (_KEYS, True), "class": (_CLASS, False)},
     "proposals.dismiss": {**_STILL, "keys": (_KEYS, True)},

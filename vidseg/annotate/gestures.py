@@ -217,9 +217,11 @@ def set_state(
     return {"changed": changed}
 
 
-def next_frame(session: Session, *, video: int, object: int | None = None, frame: int | None = None) -> Result:
+def next_frame(
+    session: Session, *, video: int, object: int | None = None, frame: int | None = None, anywhere: bool = False
+) -> Result:
     """review.next."""
-    return view.following(session.project, video, frame=frame, object=object)
+    return view.following(session.project, video, frame=frame, object=object, anywhere=anywhere)
 
 
 def set_settings(session: Session, *, settings: Mapping[str, Any]) -> Result:

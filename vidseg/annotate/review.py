@@ -25,12 +25,13 @@ APART = 5
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A mask to look at: `suspicion` 0..1 and why."""
+    """A mask to look at: `suspicion` 0..1 and why; `worth` (see `worst`) to compare it with those of other videos."""
 
     object: int
     frame: int
     suspicion: float
     reasons: tuple[str, ...]
+    worth: float
 
     def to_json(self) -> dict[str, Any]:
         """As the page gets it."""
@@ -122,13 +123,14 @@ def worst(
     ranked = np.concatenate(columns)
     taken: list[Suspect] = []
     frames: dict[int, list[int]] = {}
-    for _, _, value, frame, number, row in ranked[np.lexsort(ranked.T[4::-1])]:
+    for _, worth, value, frame, number, row in ranked[np.lexsort(ranked.T[4::-1])]:
         if len(taken) == limit:
             break
         near = frames.setdefault(int(number), [])
         if all(abs(one - frame) >= apart for one in near):
             near.append(int(frame))
-            taken.append(Suspect(int(number), int(frame), float(-value), _reasons(found[int(number)], int(row))))
+            reasons = _reasons(found[int(number)], int(row))
+            taken.append(Suspect(int(number), int(frame), float(-value), reasons, float(-worth)))
     return taken
 
 

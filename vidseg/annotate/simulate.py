@@ -1,12 +1,13 @@
-"""A simulated annotator: how many actions until the masks of a video are good enough, and which frame to look at.
+"""A simulated annotator: how many actions until the masks of videos are good enough, and which frame to look at.
 
 The user knows the true masks. On a frame, he clicks the centre of the largest error until the mask is good, a few times
 at most; then the masks are propagated again, and he goes to another frame. Going there is an action, and so is each
 click. Who chooses the frame is what is compared: the tool's ranking (`proposed`), or the user who goes through every
-k-th frame (`every`).
+k-th frame (`every`). Several videos of one project are good enough when the mean of their mean J is.
 
     vidseg project simulate DAVIS/JPEGImages/480p/dog DAVIS/Annotations/480p/dog
     vidseg project simulate DAVIS/JPEGImages/480p DAVIS/Annotations/480p
+    vidseg project simulate DAVIS/JPEGImages/480p DAVIS/Annotations/480p --together
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -31,9 +32,16 @@ Truth = Sequence[np.ndarray]
 """The true (H, W) bool mask of every frame."""
 
 
+class Place(NamedTuple):
+    """A frame of a video of the project."""
+
+    video: int
+    frame: int
+
+
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What an annotation took until the mean J was `reached`, or given up.
+    """What an annotation of `video` (or several, by name) took until the mean J was `reached`, or given up.
 
     `actions` are the `clicks`, the frames gone to and the times the model was told to learn; `curve` holds (actions,
     mean J) after each frame.
@@ -82,22 +90,26 @@ def largest_error(mask: np.ndarray, truth: np.ndarray) -> tuple[float, float, bo
     return float(x) + 0.5, float(y) + 0.5, best[2]
 
 
-def proposed(session: Session) -> Iterator[int]:
-    """Look at the frame that the tool thinks worst; frames that were found good are accepted and do not come again."""
+def proposed(session: Session) -> Iterator[Place]:
+    """Look at the frame that the tool thinks worst, of any video; frames that were found good are accepted and do not
+    come again.
+    """
     while True:
-        found = session.do("review.next", video=1)["frame"]
-        if found is None:
+        found = session.do("review.next", video=1, anywhere=True)
+        if found["frame"] is None:
             return
-        yield int(found)
+        yield Place(found["video"], found["frame"])
 
 
-def every(k: int) -> Callable[[Session], Iterator[int]]:
-    """Look at frames k, 2k, 3k ... and then, finer and finer, at those between."""
+def every(k: int) -> Callable[[Session], Iterator[Place]]:
+    """Look at frames k, 2k, 3k ... of one video after another, and then, finer and finer, at those between."""
 
-    def choose(session: Session) -> Iterator[int]:
-        frames, step, seen = session.project.video(1).frames, k, {0}
+    def choose(session: Session) -> Iterator[Place]:
+        videos, step = session.project.videos(), k
+        seen = {Place(video.id, 0) for video in videos}
         while step >= 1:
-            fresh = [frame for frame in range(step, frames, step) if frame not in seen]
+            through = [Place(video.id, frame) for video in videos for frame in range(step, video.frames, step)]
+            fresh = [place for place in through if place not in seen]
             yield from fresh
             seen.update(fresh)
             step //= 2
@@ -107,79 +119,94 @@ def every(k: int) -> Callable[[Session], Iterator[int]]:
 
 def annotate(
     session: Session,
-    truth: Truth,
-    choose: Callable[[Session], Iterator[int]],
+    truths: Sequence[Truth],
+    choose: Callable[[Session], Iterator[Place]],
     *,
     name: str,
     user: User = User(),
 ) -> Effort:
-    """Annotate object 1 of video 1, beginning on the first frame that shows it."""
+    """Annotate object 1 of every video of a project, beginning on the first frames that show them.
+
+    Args:
+        truths: the true masks of the project's videos, in their order.
+        choose: says where to look next; name: what that is called.
+    """
     session.project.set_settings({"repropagate": "off", "agreement": False})
-    session.do("object.add", video=1)
-    clicks = _correct(session, truth, next(n for n, mask in enumerate(truth) if mask.any()), user)
-    actions, looked, learned, frames = clicks, 1, 0, choose(session)
-    curve = [(actions, _propagate(session, truth))]
+    actions, clicks, reached = 0, 0, []
+    for video, truth in enumerate(truths, start=1):
+        session.do("object.add", video=video)
+        begin = Place(video, next(n for n, mask in enumerate(truth) if mask.any()))
+        made = _correct(session, truth, begin, user)
+        actions, clicks = actions + made + (video > 1), clicks + made
+        reached.append(_propagate(session, truth, video))
+    looked, learned, places = len(truths), 0, choose(session)
+    curve = [(actions, float(np.mean(reached)))]
     while curve[-1][1] < user.target and actions < user.most:
         due = user.learn and learned < looked >= _FIRST_LEARNED and looked & (looked - 1) == 0
         if due and vouched(session.project):
             session.do("model.learn", steps=user.learn)
             session.wait(float("inf"))
             learned, actions = looked, actions + 1
-            curve.append((actions, _propagate(session, truth)))
+            reached = [_propagate(session, truth, video) for video, truth in enumerate(truths, start=1)]
+            curve.append((actions, float(np.mean(reached))))
             continue
-        frame = next(frames, None)
-        if frame is None:
+        place = next(places, None)
+        if place is None:
             break
-        made = _correct(session, truth, frame, user)
+        truth = truths[place.video - 1]
+        made = _correct(session, truth, place, user)
         clicks, actions, looked = clicks + made, actions + made + 1, looked + 1
-        curve.append((actions, _propagate(session, truth) if made else curve[-1][1]))
-    reached = curve[-1][1] >= user.target
-    return Effort(session.project.video(1).name, name, actions, clicks, reached, tuple(curve))
+        if made:
+            reached[place.video - 1] = _propagate(session, truth, place.video)
+        curve.append((actions, float(np.mean(reached))))
+    videos = ", ".join(video.name for video in session.project.videos())
+    return Effort(videos, name, actions, clicks, curve[-1][1] >= user.target, tuple(curve))
 
 
-def _correct(session: Session, truth: Truth, frame: int, user: User) -> int:
+def _correct(session: Session, truth: Truth, place: Place, user: User) -> int:
     """Click a frame's largest errors until it is good, and accept it if it is; return the number of clicks."""
+    video, frame = place
     for made in range(user.patience + 1):
-        mask = _mask(session, truth, frame)
+        mask = _mask(session, truth, place)
         if overlap(mask, truth[frame]) >= user.good:
-            session.do("review.set", video=1, objects=[1], start=frame, stop=frame + 1, state="accepted")
+            session.do("review.set", video=video, objects=[1], start=frame, stop=frame + 1, state="accepted")
             return made
         click = largest_error(mask, truth[frame]) if made < user.patience else None
         if click is not None:
             x, y, on = click
-            session.do("prompt.click", video=1, object=1, frame=frame, x=x, y=y, on=on, overwrite=True)
+            session.do("prompt.click", video=video, object=1, frame=frame, x=x, y=y, on=on, overwrite=True)
     return user.patience
 
 
-def _propagate(session: Session, truth: Truth) -> float:
-    """Bring all masks up to date and return the mean J of the video."""
-    session.do("propagate.start", video=1, objects=None, direction="both", frame=0, reach="all")
+def _propagate(session: Session, truth: Truth, video: int) -> float:
+    """Bring all masks of a video up to date and return its mean J."""
+    session.do("propagate.start", video=video, objects=None, direction="both", frame=0, reach="all")
     session.wait(float("inf"))
-    return float(np.mean([overlap(_mask(session, truth, n), mask) for n, mask in enumerate(truth)]))
+    return float(np.mean([overlap(_mask(session, truth, Place(video, n)), mask) for n, mask in enumerate(truth)]))
 
 
-def _mask(session: Session, truth: Truth, frame: int) -> np.ndarray:
-    found = session.project.mask(1, 1, frame)
-    return np.zeros_like(truth[frame]) if found is None else found.decode()
+def _mask(session: Session, truth: Truth, place: Place) -> np.ndarray:
+    found = session.project.mask(place.video, 1, place.frame)
+    return np.zeros_like(truth[place.frame]) if found is None else found.decode()
 
 
 def compare(
-    video: Path,
-    truth: Truth,
+    videos: Sequence[Path],
+    truths: Sequence[Truth],
     load: Callable[[], Segmenter],
     *,
     steps: Sequence[int] = (5, 10),
     user: User = User(),
 ) -> list[Effort]:
-    """Annotate a video once with each way of choosing frames; return what each took."""
+    """Annotate the videos of one project, once with each way of choosing frames; return what each took."""
     ways = {"proposed": proposed, **{f"every {k}": every(k) for k in steps}}
     found = []
     for name, choose in ways.items():
         with (
             tempfile.TemporaryDirectory() as folder,
-            open_session(Path(folder) / "p.vidseg", videos=[video], load=load) as session,
+            open_session(Path(folder) / "p.vidseg", videos=videos, load=load) as session,
         ):
-            found.append(annotate(session, truth, choose, name=name, user=user))
+            found.append(annotate(session, truths, choose, name=name, user=user))
     return found
 
 

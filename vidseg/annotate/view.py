@@ -117,10 +117,19 @@ def ranking(project: Project, video: int, *, limit: int = 50, object: int | None
     return {"frames": [one.to_json() for one in found], "share_reviewed": share}
 
 
-def following(project: Project, video: int, *, frame: int | None = None, object: int | None = None) -> dict[str, Any]:
-    """The frame to look at next: the worst unreviewed one, not the one that is being looked at if there is another."""
-    best = _suspects(project, video, limit=1, object=object, but=frame)
-    share = {"share_reviewed": round(project.share_reviewed(video), 4)}
-    if not best:
-        return {"frame": None, "object": None, "suspicion": 0.0, "reasons": [], **share}
-    return {**best[0].to_json(), **share}
+def following(
+    project: Project, video: int, *, frame: int | None = None, object: int | None = None, anywhere: bool = False
+) -> dict[str, Any]:
+    """The frame to look at next: the worst unreviewed one, not the one that is being looked at if there is another.
+
+    With `anywhere` it is the one of all videos whose correction would mend the most.
+    """
+    found = [(video, one) for one in _suspects(project, video, limit=1, object=object, but=frame)]
+    if anywhere:
+        others = [known.id for known in project.videos() if known.id != video]
+        found += [(other, one) for other in others for one in _suspects(project, other, limit=1)]
+    if not found:
+        share = round(project.share_reviewed(video), 4)
+        return {"video": video, "frame": None, "object": None, "suspicion": 0.0, "reasons": [], "share_reviewed": share}
+    where, worst = min(found, key=lambda one: ((one[0], one[1].frame) == (video, frame), -one[1].worth))
+    return {"video": where, **worst.to_json(), "share_reviewed": round(project.share_reviewed(where), 4)}

@@ -26,6 +26,7 @@ from vidseg.errors import DataError, ProjectError
 if TYPE_CHECKING:
     from vidseg.annotate import Project
     from vidseg.annotate.segmenter import Segmenter
+    from vidseg.annotate.simulate import Truth
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,25 +95,38 @@ def _add_simulate(verbs: Any) -> None:
         metavar="STEPS",
         help="after the 4th, 8th, 16th ... frame looked at, let the model learn so long (default: never)",
     )
+    simulate.add_argument(
+        "--together",
+        action="store_true",
+        help="annotate all videos in one project: frames are proposed from any, and the target is their mean",
+    )
     add_model_arguments(simulate)
+
+
+def _truth(folder: Path) -> Truth:
+    """The true (H, W) bool masks of a video."""
+    from vidseg.masks import palette
+
+    truth = [palette.read_index(path) > 0 for path in sorted(folder.glob("*.png"))]
+    if not truth:
+        raise DataError(f"{folder} holds no PNG files; expected one index mask a frame")
+    return truth
 
 
 def _simulate(args: argparse.Namespace) -> int:
     from vidseg.annotate.simulate import User, compare, total
-    from vidseg.masks import palette
 
     names = sorted(path.name for path in args.truth.iterdir() if path.is_dir()) if args.truth.is_dir() else []
     clips = [(args.frames / name, args.truth / name) for name in names] or [(args.frames, args.truth)]
     segmenter, efforts = _segmenter(args), []
-    for video, masks in clips:
-        truth = [palette.read_index(path) > 0 for path in sorted(masks.glob("*.png"))]
-        if not truth:
-            raise DataError(f"{masks} holds no PNG files; expected one index mask a frame")
-        user = User(target=args.target, most=args.most, patience=args.patience, learn=args.learn)
-        for effort in compare(video, truth, lambda: segmenter, steps=args.every, user=user):
+    user = User(target=args.target, most=args.most, patience=args.patience, learn=args.learn)
+    projects = [clips] if args.together else [[clip] for clip in clips]
+    for project in projects:
+        videos, truths = [video for video, _ in project], [_truth(masks) for _, masks in project]
+        for effort in compare(videos, truths, lambda: segmenter, steps=args.every, user=user):
             print(json.dumps(dataclasses.asdict(effort)), flush=True)
             efforts.append(effort)
-    if len(clips) > 1:
+    if len(projects) > 1:
         print("\n".join(json.dumps(line) for line in total(efforts)))
     return 0
 

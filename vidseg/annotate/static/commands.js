@@ -89,6 +89,7 @@ export function commands(app) {
     ] },
     { title: "Review", commands: [
       one(["W"], "worst frame not yet reviewed", () => review.next()),
+      one(["Shift+W"], "worst frame of all videos", () => review.next({ anywhere: true })),
       one(["Enter"], "accept the frame or the marked range", () => (tools.polygon.length ? tools.closePolygon() : review.set("accepted"))),
       one(["Ctrl+Enter"], "accept, then the next worst frame", async () => (await review.set("accepted")) && review.next()),
       one(["Shift+Enter"], "accept everything between the prompts around", () => review.set("accepted", app.between())),

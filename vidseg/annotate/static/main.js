@@ -41,7 +41,7 @@ class App {
     this.objects = new Objects(store, this.gestures, this.annotation, byId("objects"));
     this.propagation = new Propagation(store, this.gestures, byId("propagate"));
     this.learning = new Learning(store, this.gestures, byId("learning"));
-    this.review = new Review(store, this.gestures, this.player, byId("review"));
+    this.review = new Review(store, this.gestures, this.player, (id, frame) => this.openVideo(id, frame), byId("review"));
     this.readout = new Readout(this);
     this.place = new Place(this);
     this.keys = new Keys(commands(this));

@@ -103,8 +103,9 @@ function duration(seconds) {
 }
 
 export class Review {
-  constructor(store, gestures, player, box) {
-    Object.assign(this, { store, gestures, player });
+  constructor(store, gestures, player, openVideo, box) {
+    Object.assign(this, { store, gestures, player, openVideo });
+    this.anywhere = button({ label: "of all", hint: "Worst frame of all videos (Shift+W)", id: "worst-anywhere", onclick: () => this.next({ anywhere: true }) });
     this.share = el("span", { class: "count", id: "share" });
     this.bar = el("progress", { max: "1", value: 0, "aria-label": "Share reviewed" });
     this.reason = el("p", { class: "reason small", id: "reason", "aria-live": "polite" });
@@ -112,7 +113,7 @@ export class Review {
     fill(box,
       el("h2", { id: "review-title" }, el("span", { text: "Review" }), el("span", { class: "spring" }), this.share),
       this.bar,
-      el("div", { class: "row" }, button({ icon: "target", label: "Worst frame", key: "W", class: "grow", id: "worst", onclick: () => this.next() })),
+      el("div", { class: "row" }, button({ icon: "target", label: "Worst frame", key: "W", class: "grow", id: "worst", onclick: () => this.next() }), this.anywhere),
       this.reason,
       el("div", { class: "row segmented" },
         button({ icon: "check", label: "Accept", key: "Enter", id: "accept", onclick: () => this.set("accepted") }),
@@ -124,6 +125,7 @@ export class Review {
 
   update() {
     const share = this.store.video?.share_reviewed ?? 0;
+    this.anywhere.hidden = this.store.videos.length < 2;
     this.share.textContent = `${Math.floor(100 * share + 1e-6)} % reviewed`;
     this.bar.value = share;
     this.updateScope();
@@ -144,17 +146,18 @@ export class Review {
     return done;
   }
 
-  /** Go to the frame that is most likely wrong. */
-  async next() {
-    const found = await this.gestures.onVideo("review.next", { frame: this.store.frame });
+  /** Go to the frame that is most likely wrong, of this video or of all. */
+  async next({ anywhere = false } = {}) {
+    const found = await this.gestures.onVideo("review.next", { frame: this.store.frame, anywhere });
     if (!found) return;
     if (found.frame === null) {
       this.reason.textContent = "Everything is reviewed.";
       return;
     }
     this.player.pause();
+    if (found.video !== this.store.video.id) this.openVideo(found.video, found.frame);
+    else this.player.go(found.frame);
     this.store.select(found.object);
-    this.player.go(found.frame);
     const why = found.reasons.length ? found.reasons.join("; ") : "nothing suspicious left; the least certain frame";
     this.reason.textContent = `${this.store.nameOf(found.object)}, frame ${found.frame}: ${why}`;
   }
