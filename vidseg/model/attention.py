@@ -51,9 +51,7 @@ def weighted_values(q: Tensor, k: Tensor, v: Tensor, *, spare: int = 0) -> Tenso
     if _multiplies_bfloat16(q):
         by_rows = partial(_by_rows, spare=spare)
         return _one_by_one(by_rows, q, k, v) if long else by_rows(q, k, v)
-    if only_answers(q) and q.dtype == torch.float32 and long and narrow < channels:
-        if spare:
-            k, v = k[..., :-spare, :], v[..., :-spare, :]
+    if only_answers(q) and q.dtype == torch.float32 and long and narrow < channels and not spare:
         return _one_by_one(_by_tiles, q, k, v)
     mask = _without_last(spare, k) if spare else None  # cutting them off would be a new shape
     if channels == narrow:
