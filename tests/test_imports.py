@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "vidseg"
 # A part may import parts of lower levels, and of its own where that makes no circle. New parts are added here.
 LEVELS = (
     ("types", "errors"),
-    ("abreast", "adaptation", "heap", "inertia", "masks", "config", "processor", "prompt_check", "registry", "worker"),
+    ("adaptation", "heap", "inertia", "masks", "config", "processor", "prompt_check", "registry", "threads", "worker"),
+    ("abreast",),
     ("video", "model", "downloads", "prompts", "stopwatch", "tracks"),
     ("checkpoint", "memory", "picture", "postprocess", "scene"),
     ("window",),

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import torch
 
+from vidseg.threads import compute_on
+
 __all__ = ["abreast"]
 
 T = TypeVar("T")
@@ -27,19 +29,19 @@ def abreast(work: Callable[[T], R], pieces: Sequence[T]) -> list[R]:
     if len(pieces) < 2:
         return [work(piece) for piece in pieces]
     threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
-    share = max(1, threads // len(pieces))
+    share = threads // len(pieces)
 
     def there(piece: T) -> R:
-        torch.set_num_threads(share)  # of the thread that this runs in
+        compute_on(share)
         with torch.inference_mode(inference):
             return work(piece)
 
     begun = [_pool(len(pieces) - 1).submit(there, piece) for piece in pieces[1:]]
-    torch.set_num_threads(share)
+    compute_on(share)
     try:
         first = work(pieces[0])
     finally:
-        torch.set_num_threads(threads)
+        compute_on(threads)
         for one in begun:
             one.exception()  # waits
     return [first, *(one.result() for one in begun)]

@@ -16,6 +16,7 @@ import torch
 
 from vidseg.model import Sam2
 from vidseg.second_look import View
+from vidseg.threads import compute_on
 from vidseg.tracker import look_at
 from vidseg.types import Frame
 from vidseg.window import Window
@@ -72,10 +73,10 @@ def encoded(
         return
 
     def see_beside(window: Window | None) -> Encoded | None:
-        torch.set_num_threads(threads // 2)  # of the thread that this runs in
+        compute_on(threads // 2)
         return see(window)
 
-    torch.set_num_threads(threads - threads // 2)
+    compute_on(threads - threads // 2)
     pool, begun = ThreadPoolExecutor(1, thread_name_prefix="vidseg-encode"), deque[Future[Encoded | None]]()
     try:
         while True:
@@ -87,7 +88,7 @@ def encoded(
             yield item
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        compute_on(threads)
         if isinstance(source, Generator):
             source.close()
 

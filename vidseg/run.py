@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
-import torch
 
 from vidseg.adaptation import Adaptation
 from vidseg.encode_ahead import Encoded, Windows, encoded, lanes
@@ -26,6 +25,7 @@ from vidseg.model import Sam2
 from vidseg.run_folder import Checkpoint, RunFolder
 from vidseg.second_look import View
 from vidseg.stopwatch import Stopwatch, peak_memory_mb
+from vidseg.threads import compute_on
 from vidseg.tracker import Setting, TrackerState, TrackResult, advance, limits_of, prime
 from vidseg.tracks import FrameRecord, frame_record
 from vidseg.types import Frame
@@ -250,7 +250,7 @@ class _Run:
         windows = Windows(state.gaze[: 1 if todo.begin() in prompted else 2] or (None,))
         ahead = encoded(self.model, decoded, windows, skip=todo.is_blank)
         with Worker() as worker, closing(ahead):
-            worker.put(partial(torch.set_num_threads, 1))  # of the worker's thread: the others are to track
+            worker.put(partial(compute_on, 1))  # of the worker's thread: the others are to track
             try:
                 for index, frame, view in self._numbered(todo, ahead):
                     result = None

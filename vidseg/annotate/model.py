@@ -34,6 +34,7 @@ from ..model import Decoded, ImageFeatures, Sam2, fed_back
 from ..picture import prompt_tensors
 from ..second_look import Closer, View, answer, best_of, look, look_again, settle, window_at
 from ..state import ObjectTrack, TrackerState
+from ..threads import compute_on
 from ..tracker import Setting, advance, limits_of, look_at, window_for
 from ..train.sources.examples import Example
 from ..types import Box, Click, Frame, Prompt
@@ -166,17 +167,17 @@ class ModelSegmenter:
         share = self._threads // 2
 
         def encode() -> EncodedFrame:
-            torch.set_num_threads(share)
+            compute_on(share)
             return look()
 
         def take() -> EncodedFrame:
             try:
                 return begun.result()
             finally:
-                torch.set_num_threads(self._threads)
+                compute_on(self._threads)
 
         begun = self._beside.submit(encode)
-        torch.set_num_threads(self._threads - share)
+        compute_on(self._threads - share)
         return take
 
     @torch.inference_mode()
