@@ -19,6 +19,7 @@ from vidseg.annotate.model import ModelSegmenter
 from vidseg.annotate.segmenter import Answer
 from vidseg.errors import VideoError
 from vidseg.gaze import region
+from vidseg.inertia import inertia
 from vidseg.masks import rle
 from vidseg.model import Sam2
 from vidseg.model.config import PRESETS
@@ -405,6 +406,29 @@ def test_a_correction_is_the_mean_of_two_answers_and_does_not_reach_far(
     assert len(led) == 2 and (led[1] == mask).all() and (led[0] != mask).any()
     assert found[mask].all() and found[30, 34:40].all()  # a mean of 3 is surer than what holds it there,
     assert window_at(mask.shape, click).left < 30 and not found[30, :32].any()  # and not than what holds it here
+
+
+@pytest.mark.parametrize(("box", "free"), [(None, 4), (Box(20, 10, 50, 34), 3)])
+def test_after_a_few_clicks_a_first_answer_too_changes_around_the_click_only(
+    twice: ModelSegmenter, box: Box | None, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+
+    def noted(mask: np.ndarray, clicks: tuple[Click, ...]) -> np.ndarray:
+        held.append(clicks)
+        return inertia(mask, clicks)
+
+    monkeypatch.setattr("vidseg.annotate.model.inertia", noted)
+    monkeypatch.setattr("vidseg.annotate.model.cut", lambda picture, logits, prompt: -torch.ones_like(logits))
+    encoded, clicks, far = twice.encode(frame(0)), [Click(35, 22)] * free, Click(80, 50)
+    before = twice.segment(encoded, box=box, clicks=clicks).masks[0]
+    assert not held
+    after = twice.segment(encoded, box=box, clicks=[*clicks, far]).masks[0]
+    window = window_at(before.shape, far)
+    around = np.zeros_like(before)
+    around[window.top : window.bottom, window.left : window.right] = True
+    assert held == [(far,)] and not after[around].any()
+    assert before[~around].any() and (after == before)[~around].all()
 
 
 def test_a_correction_is_cut_where_it_is_looked_at_and_nowhere_else(

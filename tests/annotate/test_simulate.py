@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import shapes
 from flood import Flood
+from PIL import Image
 
 from vidseg import cli
 from vidseg.annotate import Session, open_session
-from vidseg.annotate.segmenter import Followed
+from vidseg.annotate.segmenter import Answer, Followed
 from vidseg.annotate.simulate import User, annotate, compare, every, largest_error, proposed
 from vidseg.cli import project
 from vidseg.masks import palette
@@ -95,13 +96,35 @@ def test_every_kth_frame_of_one_video_after_another(tmp_path: Path) -> None:
     assert order == [(1, 2), (2, 2), (2, 4), (1, 1), (1, 3), (2, 1), (2, 3)]
 
 
-def test_a_frame_that_does_not_become_good_is_left_after_three_clicks(session: Session) -> None:
+def tiles(folder: Path, *, frames: int) -> np.ndarray:
+    """Write a clip of eight tiles in eight colours; return the mask of all, of which a click finds one."""
+    folder.mkdir()
+    picture, truth = np.full((*shapes.SIZE, 3), 250, np.uint8), np.zeros(shapes.SIZE, bool)
+    for n in range(8):
+        tile = slice(30 * (n % 2), 30 * (n % 2) + 20), slice(22 * (n // 2), 22 * (n // 2) + 14)
+        picture[tile], truth[tile] = (220 * (n & 1), 110 * (n & 2), 55 * (n & 4)), True
+    for frame in range(frames):
+        Image.fromarray(picture).save(folder / f"{frame:05d}.png")
+    return truth
+
+
+def test_a_frame_that_does_not_become_good_is_left_after_three_clicks(tmp_path: Path) -> None:
+    truth = [tiles(tmp_path / "clip", frames=1)]
+    with open_session(tmp_path / "p.vidseg", videos=[tmp_path / "clip"], load=Flood) as session:
+        effort = annotate(session, [truth], lambda session: iter(()), name="none")
+        assert (effort.clicks, effort.actions) == (3, 3)
+        assert effort.curve == ((3, pytest.approx(3 / 8)),)
+        assert session.project.mask(1, 1, 0).state == "unreviewed"
+
+
+def test_a_click_that_makes_a_mask_worse_is_taken_back_and_the_frame_is_left(session: Session) -> None:
     truth = [shapes.truth(n)[1] for n in range(24)]
-    truth[0] = np.ones_like(truth[0])  # more than the model ever finds with three clicks
-    truth[0][::2] = False
+    truth[0] = np.ones_like(truth[0])
+    truth[0][::2] = False  # one click finds all that is grey, and one on a line that is too much loses it again
     effort = annotate(session, [truth], lambda session: iter(()), name="none")
-    assert (effort.clicks, effort.actions) == (3, 3)
-    assert session.project.mask(1, 1, 0).state == "unreviewed"
+    assert (effort.clicks, effort.actions) == (2, 3)
+    mask = session.project.mask(1, 1, 0)
+    assert mask.state == "unreviewed" and mask.decode()[-1].all()
 
 
 def test_vidseg_project_simulate_prints_a_line_for_each_way(
@@ -125,17 +148,18 @@ def test_the_users_patience_and_learning_are_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(project, "_segmenter", lambda args: Flood())
-    clip = shapes.write(tmp_path / "clip", frames=6)
-    striped = np.ones(shapes.SIZE, np.uint8)
-    striped[::2] = 0  # never found, whatever is clicked
+    clip, truth = tmp_path / "clip", tiles(tmp_path / "clip", frames=6)
     for frame in range(6):
-        palette.write_index(tmp_path / "truth" / f"{frame:05d}.png", striped)
+        palette.write_index(tmp_path / "truth" / f"{frame:05d}.png", truth.astype(np.uint8))
     command = ["project", "simulate", str(clip), str(tmp_path / "truth"), "--every", "1", "--most", "26"]
     assert cli.main([*command, "--patience", "5", "--learn", "2"]) == 0
     for line in map(json.loads, capsys.readouterr().out.splitlines()):
         # Four frames of five clicks, three of them gone to, learning, and one frame more.
         assert [actions for actions, _ in line["curve"]] == [5, 11, 17, 23, 24, 30]
-    assert cli.main([*command, "--patience", "4", "--learn", "2"]) == 0  # the masks end empty: nothing to learn from
+    monkeypatch.setattr(
+        Flood, "segment", lambda self, encoded, **said: Answer(np.zeros((1, *shapes.SIZE), bool), (0.0,))
+    )
+    assert cli.main([*command, "--patience", "4", "--learn", "2"]) == 0  # all masks are empty: nothing to learn from
     assert [actions for actions, _ in json.loads(capsys.readouterr().out.splitlines()[0])["curve"]][-1] == 29
 
 

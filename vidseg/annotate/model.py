@@ -43,6 +43,7 @@ from .paint import local_change
 from .segmenter import Answer, Followed
 
 _CLICKS = 0.5  # share of clips with clicks when the model learns: clicks are what it will be asked next
+_MOSTLY_RIGHT = 4  # corrections after which a first answer is changed where it is clicked only
 _GUESSED = 10.0  # logits of a first guess: as sure as a mask prompt's, see Sam2.decode_mask
 
 
@@ -251,9 +252,14 @@ class ModelSegmenter:
     def _closer(
         self, encoded: EncodedFrame, before: _Told, clicks: tuple[Click, ...], box: Box | None
     ) -> Closer | None:
-        """The answer through a window around the one before, if the model looks twice and there is something to see."""
+        """The answer through a window around the one before, if the model looks twice and there is something to see.
+
+        After a few corrections most of the object is right; further ones change it around the click only.
+        """
         prompt = self._prompt(encoded, clicks, box)
         logits = None if before.closer is None else before.closer.logits
+        if logits is not None and len(clicks) - (box is None) >= _MOSTLY_RIGHT:
+            return self._held(encoded, logits, clicks, led_by=(logits,))
         view = partial(self._view, encoded)
         return look_again(self._model, before.decoded, prompt, encoded.frame.image, view, before=logits)
 
@@ -304,23 +310,33 @@ class ModelSegmenter:
     ) -> Closer:
         """The corrected mask, looked at through a window around the last click and cut; what lies outside stays.
 
-        It is the mean of two answers, which the correction so far and the mask as it was have led, and the farther from
-        the click, the surer it must be to change the mask.
+        It is the mean of two answers, which the correction so far and the mask as it was have led.
         """
-        device, click = self._model.device, clicks[-1]
         pixels = _pixels(best_of(decoded), seen, encoded.size)[0]
-        logits, corrected = _as_logits(mask, device), _as_logits(local_change(mask, pixels, click), device)
-        window = window_at(encoded.size, click)
+        logits, corrected = (
+            _as_logits(one, self._model.device) for one in (mask, local_change(mask, pixels, clicks[-1]))
+        )
+        return self._held(encoded, logits, clicks, led_by=(corrected, logits))
+
+    def _held(
+        self, encoded: EncodedFrame, logits: Tensor, clicks: tuple[Click, ...], *, led_by: Sequence[Tensor]
+    ) -> Closer:
+        """A mask of `logits` (H, W), corrected at the last click, as it looks through a window around that; what lies
+        outside stays.
+
+        It is the mean of the answers that each of `led_by`, logits like those of the mask, has led; cut along the
+        picture's edges. The farther from the click, the surer they must be to change the mask.
+        """
+        window = window_at(encoded.size, clicks[-1])
         prompt = self._prompt(encoded, tuple(one for one in clicks if window.holds(one)))
         view = self._view(encoded, window)
-        closer, held = (
-            answer(self._model, view, prompt, encoded.size, before=before) for before in (corrected, logits)
-        )
+        found = [answer(self._model, view, prompt, encoded.size, before=before) for before in led_by]
         part = slice(window.top, window.bottom), slice(window.left, window.right)
-        firm = torch.from_numpy(inertia(mask, clicks[-1:])).to(device)
-        logits[part] = ((closer.logits + held.logits) / 2 + firm)[part]
-        logits[part] = cut(encoded.frame.image, logits, prompt)[part]
-        return closer._replace(logits=logits)
+        firm = torch.from_numpy(inertia((logits > 0).cpu().numpy(), clicks[-1:])).to(logits.device)
+        held = logits.clone()
+        held[part] = (torch.stack([one.logits for one in found]).mean(dim=0) + firm)[part]
+        held[part] = cut(encoded.frame.image, held, prompt)[part]
+        return found[0]._replace(logits=held)
 
     def _view(self, encoded: EncodedFrame, window: Window) -> View:
         """What the model sees of a frame through a window; the last view is kept, for the next click."""

@@ -1,9 +1,10 @@
 """A simulated annotator: how many actions until the masks of videos are good enough, and which frame to look at.
 
 The user knows the true masks. On a frame, he clicks the centre of the largest error until the mask is good, a few times
-at most; then the masks are propagated again, and he goes to another frame. Going there is an action, and so is each
-click. Who chooses the frame is what is compared: the tool's ranking (`proposed`), or the user who goes through every
-k-th frame (`every`). Several videos of one project are good enough when the mean of their mean J is.
+at most; a click that makes it worse he takes back, and leaves the frame. Then the masks are propagated again, and he
+goes to another frame. Going there is an action, and so is each click, and taking one back. Who chooses the frame is
+what is compared: the tool's ranking (`proposed`), or the user who goes through every k-th frame (`every`). Several
+videos of one project are good enough when the mean of their mean J is.
 
     vidseg project simulate DAVIS/JPEGImages/480p/dog DAVIS/Annotations/480p/dog
     vidseg project simulate DAVIS/JPEGImages/480p DAVIS/Annotations/480p
@@ -26,6 +27,7 @@ from .propagate import overlap
 from .segmenter import Segmenter
 from .session import Session, open_session
 
+_WORSE = 0.005  # of J, by which a click may make a mask worse before it is taken back
 _FIRST_LEARNED = 4  # frames looked at before the model learns for the first time
 
 Truth = Sequence[np.ndarray]
@@ -43,8 +45,8 @@ class Place(NamedTuple):
 class Effort:
     """What an annotation of `video` (or several, by name) took until the mean J was `reached`, or given up.
 
-    `actions` are the `clicks`, the frames gone to and the times the model was told to learn; `curve` holds (actions,
-    mean J) after each frame.
+    `actions` are the `clicks`, taking them back, the frames gone to and the times the model was told to learn; `curve`
+    holds (actions, mean J) after each frame.
     """
 
     video: str
@@ -137,7 +139,7 @@ def annotate(
         session.do("object.add", video=video)
         begin = Place(video, next(n for n, mask in enumerate(truth) if mask.any()))
         made = _correct(session, truth, begin, user)
-        actions, clicks = actions + made + (video > 1), clicks + made
+        actions, clicks = actions + sum(made) + (video > 1), clicks + made.clicks
         reached.append(_propagate(session, truth, video))
     looked, learned, places = len(truths), 0, choose(session)
     curve = [(actions, float(np.mean(reached)))]
@@ -155,27 +157,40 @@ def annotate(
             break
         truth = truths[place.video - 1]
         made = _correct(session, truth, place, user)
-        clicks, actions, looked = clicks + made, actions + made + 1, looked + 1
-        if made:
+        clicks, actions, looked = clicks + made.clicks, actions + sum(made) + 1, looked + 1
+        if made.clicks > made.taken_back:
             reached[place.video - 1] = _propagate(session, truth, place.video)
         curve.append((actions, float(np.mean(reached))))
     videos = ", ".join(video.name for video in session.project.videos())
     return Effort(videos, name, actions, clicks, curve[-1][1] >= user.target, tuple(curve))
 
 
-def _correct(session: Session, truth: Truth, place: Place, user: User) -> int:
-    """Click a frame's largest errors until it is good, and accept it if it is; return the number of clicks."""
+class _Made(NamedTuple):
+    """What a user did on a frame: clicks, and how many of them he took back."""
+
+    clicks: int
+    taken_back: int
+
+
+def _correct(session: Session, truth: Truth, place: Place, user: User) -> _Made:
+    """Click a frame's largest errors until it is good, and accept it then, or until a click makes it worse."""
     video, frame = place
-    for made in range(user.patience + 1):
-        mask = _mask(session, truth, place)
-        if overlap(mask, truth[frame]) >= user.good:
+    mask = _mask(session, truth, place)
+    for clicks in range(user.patience + 1):
+        reached = overlap(mask, truth[frame])
+        if reached >= user.good:
             session.do("review.set", video=video, objects=[1], start=frame, stop=frame + 1, state="accepted")
-            return made
-        click = largest_error(mask, truth[frame]) if made < user.patience else None
-        if click is not None:
-            x, y, on = click
-            session.do("prompt.click", video=video, object=1, frame=frame, x=x, y=y, on=on, overwrite=True)
-    return user.patience
+            return _Made(clicks, 0)
+        click = largest_error(mask, truth[frame]) if clicks < user.patience else None
+        if click is None:
+            break
+        x, y, on = click
+        session.do("prompt.click", video=video, object=1, frame=frame, x=x, y=y, on=on, overwrite=True)
+        mask = _mask(session, truth, place)
+        if overlap(mask, truth[frame]) < reached - _WORSE:
+            session.do("undo")
+            return _Made(clicks + 1, 1)
+    return _Made(clicks, 0)
 
 
 def _propagate(session: Session, truth: Truth, video: int) -> float:
