@@ -18,6 +18,7 @@ LEVELS = (
     ("checkpoint", "memory", "picture", "postprocess", "scene"),
     ("window",),
     ("gaze", "grab_cut", "second_look", "state"),
+    ("correction",),
     ("tracker", "result", "image", "automatic", "weights"),
     ("encode_ahead",),
     ("learner", "train", "evaluate", "annotate", "batch", "bench", "job", "run_folder", "run", "image_files"),

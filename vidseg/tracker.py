@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from vidseg.abreast import abreast
+from vidseg.correction import Told, one_by_one, tell
 from vidseg.errors import PromptError, VideoError
 from vidseg.gaze import around, next_window, region
 from vidseg.inertia import inertia
@@ -33,7 +34,7 @@ from vidseg.picture import prompt_tensors
 from vidseg.postprocess import make_exclusive
 from vidseg.prompt_check import check_prompts
 from vidseg.result import TrackResult
-from vidseg.second_look import View, look, look_again, settle
+from vidseg.second_look import View, look
 from vidseg.state import ObjectTrack, TrackerState
 from vidseg.types import Click, Frame, Prompt
 from vidseg.window import OUTSIDE, Edges, Window, whole
@@ -323,28 +324,29 @@ def _answer(
     setting: Setting,
 ) -> _Answered:
     """Answer clicks or a box: alone for a new object (`track` is None), else as a correction of what was tracked."""
-    window, features = view
-    size = _size(frame)
-    given = prompt_tensors(model, window.moved(prompt), window.size, like=size)
+    (window, features), size = view, _size(frame)
     tokens, before = None, None
     if track is not None:
         tokens = memory_tokens(model, bank, prompt.frame, limits=setting.limits, reverse=setting.reverse)
         if track.frame == prompt.frame:
             before = fed_back(track.logits)
-    assert given.labels is not None
-    decoded = model.decode(
-        model.attend(features.vision, features.position, tokens),
-        features.high_res,
-        points=given.points,
-        labels=given.labels,
-        mask=before,
-        multimask=given.labels.shape[1] <= 1 and (track is None or model.config.track_candidates),
-    )
-    closer = None
-    if track is None:
-        closer = look_again(model, decoded, prompt, frame.image, partial(look, model, frame.image))
-        closer = closer or settle(model, decoded, prompt, frame.image)
-    elif before is not None and _holds(model, bank, prompt):
+    conditioned = model.attend(features.vision, features.position, tokens)
+
+    def decode(prompt: Prompt, guess: Tensor | None) -> Decoded:
+        given = prompt_tensors(model, window.moved(prompt), window.size, like=size)
+        assert given.labels is not None
+        several = given.labels.shape[1] <= 1 and (track is None or model.config.track_candidates)
+        return model.decode(
+            conditioned, features.high_res, points=given.points, labels=given.labels, mask=guess, multimask=several
+        )
+
+    told = None
+    if track is None and model.config.second_look:
+        near = lru_cache(maxsize=1)(partial(look, model, frame.image))  # further clicks mostly look through the same
+        for part in one_by_one(prompt):
+            told = tell(model, told, part, frame.image, view=near, decode=decode)
+    decoded, closer = told or Told(decode(prompt, before), None)
+    if track is not None and before is not None and _holds(model, bank, prompt):
         decoded = decoded._replace(logits=decoded.logits + _held(track.logits, prompt, window))
     if closer is None:
         return _Answered(decoded, decoded.iou.gather(1, decoded.best[:, None]), window, None)

@@ -400,8 +400,8 @@ def test_a_correction_is_the_mean_of_two_answers_and_does_not_reach_far(
         led.append((before > 0).numpy())
         return Closer(torch.full(size, 5.0 if len(led) == 1 else 1.0), torch.ones(1, 1))  # all of it, say both
 
-    monkeypatch.setattr("vidseg.annotate.model.answer", answer)
-    monkeypatch.setattr("vidseg.annotate.model.cut", lambda picture, logits, prompt: logits)
+    monkeypatch.setattr("vidseg.correction.answer", answer)
+    monkeypatch.setattr("vidseg.correction.cut", lambda picture, logits, prompt: logits)
     found = twice.segment(encoded, clicks=[click], mask=mask).masks[0]
     assert len(led) == 2 and (led[1] == mask).all() and (led[0] != mask).any()
     assert found[mask].all() and found[30, 34:40].all()  # a mean of 3 is surer than what holds it there,
@@ -414,12 +414,12 @@ def test_after_a_few_clicks_a_first_answer_too_changes_around_the_click_only(
 ) -> None:
     held = []
 
-    def noted(mask: np.ndarray, clicks: tuple[Click, ...]) -> np.ndarray:
+    def noted(mask: np.ndarray, clicks: list[Click]) -> np.ndarray:
         held.append(clicks)
         return inertia(mask, clicks)
 
-    monkeypatch.setattr("vidseg.annotate.model.inertia", noted)
-    monkeypatch.setattr("vidseg.annotate.model.cut", lambda picture, logits, prompt: -torch.ones_like(logits))
+    monkeypatch.setattr("vidseg.correction.inertia", noted)
+    monkeypatch.setattr("vidseg.correction.cut", lambda picture, logits, prompt: -torch.ones_like(logits))
     encoded, clicks, far = twice.encode(frame(0)), [Click(35, 22)] * free, Click(80, 50)
     before = twice.segment(encoded, box=box, clicks=clicks).masks[0]
     assert not held
@@ -427,7 +427,7 @@ def test_after_a_few_clicks_a_first_answer_too_changes_around_the_click_only(
     window = window_at(before.shape, far)
     around = np.zeros_like(before)
     around[window.top : window.bottom, window.left : window.right] = True
-    assert held == [(far,)] and not after[around].any()
+    assert held == [[far]] and not after[around].any()
     assert before[~around].any() and (after == before)[~around].all()
 
 
@@ -436,7 +436,7 @@ def test_a_correction_is_cut_where_it_is_looked_at_and_nowhere_else(
 ) -> None:
     encoded, mask = twice.encode(frame(0)), shapes.truth(0)[1]
     y, x = np.argwhere(mask).mean(axis=0)
-    monkeypatch.setattr("vidseg.annotate.model.cut", lambda picture, logits, prompt: torch.ones_like(logits))
+    monkeypatch.setattr("vidseg.correction.cut", lambda picture, logits, prompt: torch.ones_like(logits))
     found = twice.segment(encoded, clicks=[Click(x, y)], mask=mask).masks[0]
     window = window_at(mask.shape, Click(x, y))
     around = np.zeros_like(mask)

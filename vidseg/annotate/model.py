@@ -22,17 +22,16 @@ from torch import Tensor
 
 from .. import automatic
 from ..adaptation import Adaptation
+from ..correction import Told, held, tell
 from ..encode_ahead import lanes, pays
 from ..errors import WeightsError
 from ..gaze import around
-from ..grab_cut import cut
 from ..image import EncodedImage
-from ..inertia import inertia
 from ..learner import adapting
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
-from ..model import Decoded, ImageFeatures, Sam2, fed_back
+from ..model import Decoded, ImageFeatures, Sam2
 from ..picture import prompt_tensors
-from ..second_look import Closer, View, answer, best_of, look, look_again, settle, window_at
+from ..second_look import Closer, View, best_of, look
 from ..state import ObjectTrack, TrackerState
 from ..threads import compute_on
 from ..tracker import Setting, advance, limits_of, look_at, window_for
@@ -43,7 +42,6 @@ from .paint import local_change
 from .segmenter import Answer, Followed
 
 _CLICKS = 0.5  # share of clips with clicks when the model learns: clicks are what it will be asked next
-_MOSTLY_RIGHT = 4  # corrections after which a first answer is changed where it is clicked only
 _GUESSED = 10.0  # logits of a first guess: as sure as a mask prompt's, see Sam2.decode_mask
 
 
@@ -99,13 +97,6 @@ class Trail:
     reverse: bool
 
 
-class _Told(NamedTuple):
-    """One answer: as it was decoded last from the whole frame and, after that, from close by (see `second_look`)."""
-
-    decoded: Decoded
-    closer: Closer | None
-
-
 @dataclass(slots=True, eq=False)
 class _Answered:
     """What was answered last from nothing: after the box or the first click, and after each click that followed."""
@@ -113,7 +104,7 @@ class _Answered:
     encoded: EncodedFrame | None = None
     box: Box | None = None
     clicks: tuple[Click, ...] = ()
-    answers: list[_Told] = field(default_factory=list)
+    answers: list[Told] = field(default_factory=list)
 
     def keep(self, clicks: tuple[Click, ...]) -> None:
         """Forget the answers to clicks that are not among these."""
@@ -219,12 +210,11 @@ class ModelSegmenter:
             pixels, tuple(_share(decoded.iou[0, n]) for n in order), float(decoded.score[0].float().sigmoid())
         )
 
-    def _one_by_one(self, encoded: EncodedFrame, clicks: tuple[Click, ...], box: Box | None) -> _Told:
-        """Decode a box or the first click, then again with each further click, the mask before as the first guess.
+    def _one_by_one(self, encoded: EncodedFrame, clicks: tuple[Click, ...], box: Box | None) -> Told:
+        """Answer a box or the first click, then each further click; see `vidseg.correction`.
 
-        So a click corrects what was seen when it was made. The answers along the way are kept: of the last prompts only
-        what is new is decoded. A click that is all there is has three candidates; only the best is looked at closer.
-        Source: Segment Anything (arXiv 2304.02643), appendix A, "Training algorithm".
+        The answers along the way are kept: of the last prompts only what is new is decoded. A click that is all there
+        is has three candidates; only the best is looked at closer.
         """
         if self._answered.encoded is not encoded or self._answered.box != box:
             self._answered = _Answered(encoded, box)
@@ -232,36 +222,17 @@ class ModelSegmenter:
         known.keep(clicks)
         first = 0 if box is not None else 1
         plain = self._conditioned(encoded.view(), encoded.frame.index, ())
+
+        def decode(prompt: Prompt, guess: Tensor | None) -> Decoded:
+            return self._decode(encoded, encoded.view(), plain, prompt.clicks, prompt.box, guess)
+
         for count in range(first + len(known.answers), max(first, len(clicks)) + 1):
             before = known.answers[-1] if known.answers else None
-            closer = None if before is None else self._closer(encoded, before, clicks[:count], box)
-            if before is None or closer is None:
-                guess = None if before is None else self._guess_of(before, encoded)
-                before = _Told(self._decode(encoded, encoded.view(), plain, clicks[:count], box, guess), None)
-                closer = self._closer(encoded, before, clicks[:count], box) or settle(
-                    self._model, before.decoded, self._prompt(encoded, clicks[:count], box), encoded.frame.image
-                )
-            known.answers.append(_Told(before.decoded, closer))
+            prompt = Prompt(1, encoded.frame.index, clicks=clicks[:count], box=box)
+            view = partial(self._view, encoded)
+            known.answers.append(tell(self._model, before, prompt, encoded.frame.image, view=view, decode=decode))
         known.clicks = clicks
         return known.answers[-1]
-
-    @staticmethod
-    def _prompt(encoded: EncodedFrame, clicks: tuple[Click, ...], box: Box | None = None) -> Prompt:
-        return Prompt(1, encoded.frame.index, clicks=clicks, box=box)
-
-    def _closer(
-        self, encoded: EncodedFrame, before: _Told, clicks: tuple[Click, ...], box: Box | None
-    ) -> Closer | None:
-        """The answer through a window around the one before, if the model looks twice and there is something to see.
-
-        After a few corrections most of the object is right; further ones change it around the click only.
-        """
-        prompt = self._prompt(encoded, clicks, box)
-        logits = None if before.closer is None else before.closer.logits
-        if logits is not None and len(clicks) - (box is None) >= _MOSTLY_RIGHT:
-            return self._held(encoded, logits, clicks, led_by=(logits,))
-        view = partial(self._view, encoded)
-        return look_again(self._model, before.decoded, prompt, encoded.frame.image, view, before=logits)
 
     def _window_of(self, encoded: EncodedFrame, prompt: Prompt) -> Window:
         """The window to look at a mask through, and at what is pointed at: the last one if all lies within."""
@@ -294,7 +265,7 @@ class ModelSegmenter:
         box: Box | None,
         guess: Tensor | None,
     ) -> Decoded:
-        prompt = view.window.moved(self._prompt(encoded, clicks, box))
+        prompt = view.window.moved(Prompt(1, encoded.frame.index, clicks=clicks, box=box))
         given = prompt_tensors(self._model, prompt, view.window.size, like=encoded.size)
         return self._model.decode(
             conditioned,
@@ -316,43 +287,14 @@ class ModelSegmenter:
         logits, corrected = (
             _as_logits(one, self._model.device) for one in (mask, local_change(mask, pixels, clicks[-1]))
         )
-        return self._held(encoded, logits, clicks, led_by=(corrected, logits))
-
-    def _held(
-        self, encoded: EncodedFrame, logits: Tensor, clicks: tuple[Click, ...], *, led_by: Sequence[Tensor]
-    ) -> Closer:
-        """A mask of `logits` (H, W), corrected at the last click, as it looks through a window around that; what lies
-        outside stays.
-
-        It is the mean of the answers that each of `led_by`, logits like those of the mask, has led; cut along the
-        picture's edges. The farther from the click, the surer they must be to change the mask.
-        """
-        window = window_at(encoded.size, clicks[-1])
-        prompt = self._prompt(encoded, tuple(one for one in clicks if window.holds(one)))
-        view = self._view(encoded, window)
-        found = [answer(self._model, view, prompt, encoded.size, before=before) for before in led_by]
-        part = slice(window.top, window.bottom), slice(window.left, window.right)
-        firm = torch.from_numpy(inertia((logits > 0).cpu().numpy(), clicks[-1:])).to(logits.device)
-        held = logits.clone()
-        held[part] = (torch.stack([one.logits for one in found]).mean(dim=0) + firm)[part]
-        held[part] = cut(encoded.frame.image, held, prompt)[part]
-        return found[0]._replace(logits=held)
+        prompt, view = Prompt(1, encoded.frame.index, clicks=clicks), partial(self._view, encoded)
+        return held(self._model, logits, prompt, encoded.frame.image, view=view, led_by=(corrected, logits))
 
     def _view(self, encoded: EncodedFrame, window: Window) -> View:
         """What the model sees of a frame through a window; the last view is kept, for the next click."""
         if self._view_of is None or self._view_of[0] is not encoded or self._view_of[1].window != window:
             self._view_of = encoded, look(self._model, encoded.frame.image, window)
         return self._view_of[1]
-
-    def _guess_of(self, before: _Told, encoded: EncodedFrame) -> Tensor:
-        """An answer as the first guess of the next, (1, 1, 4h, 4w)."""
-        if before.closer is None:
-            return fed_back(before.decoded.logits)
-        h, w = encoded.features.vision.shape[-2:]
-        small = torch.nn.functional.interpolate(
-            before.closer.logits[None, None], size=(4 * h, 4 * w), mode="bilinear", align_corners=False, antialias=True
-        )
-        return fed_back(small[:, 0]).to(self._model.dtype)
 
     def _guess(self, mask: np.ndarray, view: View) -> Tensor:
         """A mask as the logits that the decoder takes for a first guess, (1, 1, 4h, 4w)."""
