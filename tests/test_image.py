@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from golden import seeded_model
+from golden import looks, seeded_model
 
-from vidseg import Box, Click, Frame, Prompt, TrackerState, encode, step
+from vidseg import Box, Click, EncodedImage, Frame, Prompt, TrackerState, encode, step
+from vidseg.annotate.model import ModelSegmenter
 from vidseg.errors import PromptError
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (60, 100, 3), dtype=np.uint8)
@@ -41,6 +42,33 @@ def test_refining_starts_from_the_earlier_mask(encoded):
     first = encoded.prompt([Click(20, 30)])
     more = [Click(20, 30), Click(80, 50, False)]
     assert not torch.equal(encoded.prompt(more, refine=first).logits, encoded.prompt(more).logits)
+
+
+def test_a_model_that_looks_twice_answers_one_click_after_the_other_from_close_by():
+    model, size = looks(seeded_model("tiny-test"), 1.6), (60, 100)
+    encoded, clicks = encode(model, PICTURE), (Click(20, 30), Click(80, 50, False), Click(30, 20))
+    plain = EncodedImage(model, encoded.size, encoded.features).prompt(clicks[:1])
+    first = encoded.prompt(clicks[:1])
+    assert first.masks().shape == (3, *size) and (first.masks()[0] != plain.masks()[0]).any()
+    assert (first.masks()[1:] == plain.masks()[1:]).all() and first.iou.tolist() == plain.iou.tolist()
+    segmenter = ModelSegmenter(model)
+    frame = segmenter.encode(Frame(0, 0.0, PICTURE))
+    at_once, refined = encoded.prompt(clicks), first
+    for count in (2, 3):
+        refined = encoded.prompt(clicks[count - 1 : count], refine=refined)  # only what is new
+    answered = segmenter.segment(frame, clicks=clicks).masks[0]
+    for result in (at_once, refined, encoded.prompt(clicks, refine=first)):
+        assert (result.masks()[0] == answered).all()
+        assert torch.equal(result.logits[0], at_once.logits[0]) and result.prompt.clicks == clicks
+    rough = torch.nn.functional.interpolate(at_once.logits[None, :1], size=size, mode="bilinear")[0, 0] > 0
+    assert (rough.numpy() == answered).mean() > 0.9
+
+
+def test_a_box_is_remembered_when_clicks_correct_its_mask():
+    encoded = encode(looks(seeded_model("tiny-test"), 1.6), PICTURE)
+    box, click = Box(10, 10, 60, 50), Click(30, 30, False)
+    refined = encoded.prompt([click], refine=encoded.prompt(box=box))
+    assert (refined.masks()[0] == encoded.prompt([click], box=box).masks()[0]).all()
 
 
 def test_many_clicks_in_a_batch_equal_each_alone(encoded):

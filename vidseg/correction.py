@@ -83,11 +83,13 @@ def _guess_of(before: Told) -> Tensor:
     """An answer as the first guess of the next, (1, 1, 4h, 4w)."""
     if before.closer is None:
         return fed_back(before.decoded.logits)
-    size = before.decoded.logits.shape[-2:]
-    small = F.interpolate(
-        before.closer.logits[None, None], size=size, mode="bilinear", align_corners=False, antialias=True
-    )
-    return fed_back(small[:, 0])
+    h, w = before.decoded.logits.shape[-2:]
+    return fed_back(averaged(before.closer.logits, (h, w))[None])
+
+
+def averaged(logits: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return logits (H, W) of a whole picture, averaged onto `grid` (h, w)."""
+    return F.interpolate(logits[None, None], size=grid, mode="bilinear", align_corners=False, antialias=True)[0, 0]
 
 
 def held(

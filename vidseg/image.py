@@ -4,45 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vidseg.model import ImageFeatures, Sam2, fed_back
+from vidseg.correction import Told, averaged, one_by_one, tell
+from vidseg.model import Decoded, ImageFeatures, Sam2, fed_back
 from vidseg.picture import full_size, prepare, prompt_tensors
 from vidseg.prompt_check import check_prompts
+from vidseg.second_look import look
 from vidseg.types import Box, Click, Frame, Prompt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageResult:
-    """Three candidate masks for one prompt, the most likely first.
+    """Three candidate masks for one prompt, the most likely first; models that look twice have seen that one from close
+    by (see `vidseg.second_look`).
 
     Attributes:
         size: the picture's (H, W).
         logits: (M, h, w) mask logits at low resolution; above 0 is the object. M is 3, or 1 for a mask prompt.
         iou: (M,) predicted IoU of each candidate, falling.
         score: logit that there is an object at all.
+        prompt, told: what was said, and the answer from close by, which `refine` goes on from.
     """
 
     size: tuple[int, int]
     logits: Tensor
     iou: Tensor
     score: float
+    prompt: Prompt
+    told: Told | None = None
 
     def masks(self) -> np.ndarray:
         """Return (M, H, W) bool masks at the picture's size."""
-        return (full_size(self.logits, self.size) > 0).cpu().numpy()
+        masks = (full_size(self.logits, self.size) > 0).cpu().numpy()
+        if self.told is not None and self.told.closer is not None:
+            masks[0] = (self.told.closer.logits > 0).cpu().numpy()
+        return masks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedImage:
-    """An encoded picture of `size` (H, W), ready for any number of prompts."""
+    """An encoded picture of `size` (H, W), ready for any number of prompts.
+
+    With the `picture` itself, (H, W, 3) uint8, models that look twice answer prompts from close by.
+    """
 
     model: Sam2
     size: tuple[int, int]
     features: ImageFeatures
+    picture: np.ndarray | None = None
 
     @torch.inference_mode()
     def prompt(
@@ -53,24 +67,52 @@ class EncodedImage:
         Args:
             clicks: positive and negative points, pixels of the picture.
             box: a rectangle around the object.
-            refine: an earlier result; its best mask is the start, and the clicks correct it.
+            refine: an earlier result; its best mask is the start, and the clicks that it did not know yet correct it.
 
         Raises:
             PromptError: neither click nor box, or one outside the picture.
         """
         prompt = Prompt(1, 0, clicks=tuple(clicks), box=box)
         check_prompts([prompt], index=0, size=self.size)
-        given = prompt_tensors(self.model, prompt, self.size)
-        before = None if refine is None else fed_back(refine.logits[:1])
-        f = self.features
-        conditioned = self.model.attend(f.vision, f.position, None)
-        decoded = self.model.decode(
-            conditioned, f.high_res, points=given.points, labels=given.labels, mask=before, multimask=True
-        )
+        if refine is not None and refine.told is not None:
+            prompt = _together(refine.prompt, prompt)
+        conditioned = self.model.attend(self.features.vision, self.features.position, None)
+        before = None if refine is None else fed_back(refine.logits[:1]).to(self.model.dtype)
+        decoded = self._decode(conditioned, prompt, before, multimask=True)
+        told = self._told(conditioned, prompt, refine)
         order = decoded.iou[0].argsort(descending=True)
-        return ImageResult(
-            self.size, decoded.candidates[0, order].float(), decoded.iou[0, order].float(), float(decoded.score[0])
+        logits = decoded.candidates[0, order].float()
+        if told is not None and told.closer is not None:
+            logits[0] = averaged(told.closer.logits, (logits.shape[1], logits.shape[2]))
+        return ImageResult(self.size, logits, decoded.iou[0, order].float(), float(decoded.score[0]), prompt, told)
+
+    def _decode(self, conditioned: Tensor, prompt: Prompt, guess: Tensor | None, *, multimask: bool) -> Decoded:
+        given = prompt_tensors(self.model, prompt, self.size)
+        return self.model.decode(
+            conditioned,
+            self.features.high_res,
+            points=given.points,
+            labels=given.labels,
+            mask=guess,
+            multimask=multimask,
         )
+
+    def _told(self, conditioned: Tensor, prompt: Prompt, refine: ImageResult | None) -> Told | None:
+        """The answer from close by, to one click after the other; None if the model does not look twice."""
+        if self.picture is None or not self.model.config.second_look:
+            return None
+
+        def decode(part: Prompt, guess: Tensor | None) -> Decoded:
+            one = guess is None and part.box is None and len(part.clicks) == 1
+            return self._decode(conditioned, part, guess, multimask=one)
+
+        told = None if refine is None else refine.told
+        answered = len(refine.prompt.clicks) if refine is not None and told is not None else 0
+        view = lru_cache(maxsize=1)(partial(look, self.model, self.picture))
+        for part in one_by_one(prompt):
+            if told is None or len(part.clicks) > answered:
+                told = tell(self.model, told, part, self.picture, view=view, decode=decode)
+        return told
 
     @torch.inference_mode()
     def prompt_many(self, clicks: Sequence[Click]) -> tuple[Tensor, Tensor]:
@@ -96,4 +138,10 @@ def encode(model: Sam2, image: np.ndarray | Frame) -> EncodedImage:
     """Encode an (H, W, 3) uint8 RGB picture, or a frame, for prompting."""
     pixels = image.image if isinstance(image, Frame) else image
     size = (pixels.shape[0], pixels.shape[1])
-    return EncodedImage(model, size, model.encode_image(prepare(model, pixels)))
+    return EncodedImage(model, size, model.encode_image(prepare(model, pixels)), pixels)
+
+
+def _together(before: Prompt, prompt: Prompt) -> Prompt:
+    """What was said before, and what is new in a prompt."""
+    new = (click for click in prompt.clicks if click not in before.clicks)
+    return Prompt(1, 0, clicks=(*before.clicks, *new), box=prompt.box or before.box)
