@@ -13,6 +13,7 @@ from PIL import Image
 
 from vidseg import cli
 from vidseg.annotate import Session, open_session
+from vidseg.annotate.propagate import overlap
 from vidseg.annotate.segmenter import Answer, Followed
 from vidseg.annotate.simulate import User, annotate, compare, every, largest_error, proposed
 from vidseg.cli import project
@@ -125,6 +126,17 @@ def test_a_click_that_makes_a_mask_worse_is_taken_back_and_the_frame_is_left(ses
     assert (effort.clicks, effort.actions) == (2, 3)
     mask = session.project.mask(1, 1, 0)
     assert mask.state == "unreviewed" and mask.decode()[-1].all()
+
+
+def test_a_frame_that_no_click_mends_is_not_looked_at_again(session: Session) -> None:
+    truth = [shapes.truth(n)[1] for n in range(24)]
+    for n, mask in enumerate(truth):
+        mask[12:19, 10 + 2 * n : 14 + 2 * n] = False  # a click here takes the disc away
+    effort = annotate(session, [truth], proposed, name="proposed", user=User(target=0.95, most=21))
+    assert 0.8 < overlap(shapes.truth(0)[1], truth[0]) < 0.9
+    assert (effort.clicks, effort.actions) == (8, 21)  # two clicks on the first frame and one on each of six others
+    states = [session.project.mask(1, 1, n).state for n in range(24)]
+    assert states.count("accepted") == 6
 
 
 def test_vidseg_project_simulate_prints_a_line_for_each_way(

@@ -173,13 +173,15 @@ class _Made(NamedTuple):
 
 
 def _correct(session: Session, truth: Truth, place: Place, user: User) -> _Made:
-    """Click a frame's largest errors until it is good, and accept it then, or until a click makes it worse."""
+    """Click a frame's largest errors until it is good, and accept it then, or until a click makes it worse; the frame
+    is accepted as it is where the first one does.
+    """
     video, frame = place
     mask = _mask(session, truth, place)
     for clicks in range(user.patience + 1):
         reached = overlap(mask, truth[frame])
         if reached >= user.good:
-            session.do("review.set", video=video, objects=[1], start=frame, stop=frame + 1, state="accepted")
+            _accept(session, place)
             return _Made(clicks, 0)
         click = largest_error(mask, truth[frame]) if clicks < user.patience else None
         if click is None:
@@ -189,8 +191,15 @@ def _correct(session: Session, truth: Truth, place: Place, user: User) -> _Made:
         mask = _mask(session, truth, place)
         if overlap(mask, truth[frame]) < reached - _WORSE:
             session.do("undo")
+            if not clicks:  # he can do nothing here, and does not want to see it again
+                _accept(session, place)
             return _Made(clicks + 1, 1)
     return _Made(clicks, 0)
+
+
+def _accept(session: Session, place: Place) -> None:
+    video, frame = place
+    session.do("review.set", video=video, objects=[1], start=frame, stop=frame + 1, state="accepted")
 
 
 def _propagate(session: Session, truth: Truth, video: int) -> float:
