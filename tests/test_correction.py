@@ -53,6 +53,21 @@ def test_a_new_object_begins_with_what_its_clicks_lead_to_one_by_one(tiny_model,
     assert (at_once.masks() == result.masks()).all()
 
 
+@pytest.mark.parametrize("box", [None, BOX])
+def test_clicks_that_come_again_with_one_more_are_answered_anew_where_the_object_began(tiny_model, frame, box):
+    model = looks(tiny_model, 1.6)
+    state, result = TrackerState(), None
+    for count in (1, 2, 3):
+        prompt = Prompt(1, 0, clicks=(ON, OFF, MORE)[:count], box=box)
+        state, result = step(model, state, frame, [prompt])
+        _, alone = step(model, TrackerState(), frame, [prompt])
+        assert (result.masks() == alone.masks()).all()
+    assert len(state.tracks[0].bank.prompted) == 1
+    _, refined = step(model, state, frame, [Prompt(1, 0, clicks=(OFF,))])  # this alone says nothing of the object
+    _, alone = step(model, TrackerState(), frame, [Prompt(1, 0, clicks=(OFF,))])
+    assert (refined.masks() != alone.masks()).any()
+
+
 def test_a_model_that_does_not_look_twice_is_told_all_at_once(tiny_model, frame, monkeypatch):
     asked, decode = [], type(tiny_model).decode
 

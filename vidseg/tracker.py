@@ -280,6 +280,8 @@ def _answer_all(
         if prompt.mask is not None:
             continue
         track = None if primed else kept.get(prompt.object)
+        if track is not None and _is_all(model, track.bank, prompt):
+            track = None
         here = view
         if track is None or not view.window.shows(prompt):
             here = all_of_it = all_of_it or look_at(model, frame)
@@ -351,6 +353,15 @@ def _answer(
     if closer is None:
         return _Answered(decoded, decoded.iou.gather(1, decoded.best[:, None]), window, None)
     return _Answered(decoded, closer.iou, window, (closer.logits > 0).cpu().numpy())
+
+
+def _is_all(model: Sam2, bank: MemoryBank, prompt: Prompt) -> bool:
+    """Whether a prompt replaces all that was said of an object: a box or several clicks on the frame where it began.
+    One click corrects.
+    """
+    began_here = all(memory.frame == prompt.frame for memory in bank.prompted)
+    shown = prompt.box is not None or (len(prompt.clicks) > 1 and any(click.on for click in prompt.clicks))
+    return model.config.second_look > 0 and began_here and shown
 
 
 def _holds(model: Sam2, bank: MemoryBank, prompt: Prompt) -> bool:
