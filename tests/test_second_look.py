@@ -7,7 +7,7 @@ from golden import looks
 
 from vidseg import second_look
 from vidseg.model import Decoded
-from vidseg.second_look import View, _boxed, _not_meant, answer, look, look_again, settle, window_at, window_of
+from vidseg.second_look import View, _not_meant, answer, boxed, look, look_again, settle, window_at, window_of
 from vidseg.tracker import TrackerState, step
 from vidseg.types import Box, Click, Frame, Prompt
 from vidseg.window import Window
@@ -113,16 +113,16 @@ def test_pieces_that_nobody_pointed_at_are_left_out(prompt, kept):
 )
 def test_what_lies_beyond_a_box_is_left_out_unless_it_is_clicked(clicks, limited):
     everything = logits(0, 0, WIDTH, HEIGHT)
-    found = _boxed(everything, Prompt(1, 0, clicks=clicks, box=Box(200, 100, 300, 180)))
+    found = boxed(everything, Prompt(1, 0, clicks=clicks, box=Box(200, 100, 300, 180)))
     assert (found[100:180, 200:300] > 0).all()
     assert (found > 0).all() != limited
     assert not limited or (found > 0).sum() <= 106 * 86
     alone = Prompt(1, 0, clicks=(Click(250, 140),))
-    assert torch.equal(_boxed(everything, alone), everything)
+    assert torch.equal(boxed(everything, alone), everything)
 
 
 def test_a_box_at_the_border_of_the_picture_limits_what_is_within():
-    found = _boxed(logits(0, 0, WIDTH, HEIGHT), Prompt(1, 0, box=Box(0, 0, 100, 320)))
+    found = boxed(logits(0, 0, WIDTH, HEIGHT), Prompt(1, 0, box=Box(0, 0, 100, 320)))
     assert (found[:, :100] > 0).all() and not (found[:, 103:] > 0).any()
 
 

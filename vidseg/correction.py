@@ -18,7 +18,7 @@ from torch import Tensor
 from vidseg.grab_cut import cut
 from vidseg.inertia import inertia
 from vidseg.model import Decoded, Sam2, fed_back
-from vidseg.second_look import Closer, View, answer, look_again, settle, window_at
+from vidseg.second_look import Closer, View, answer, boxed, look_again, settle, window_at
 from vidseg.types import Prompt
 from vidseg.window import Window
 
@@ -75,7 +75,8 @@ def _closer(
     """
     logits = None if before.closer is None else before.closer.logits
     if logits is not None and len(prompt.clicks) - (prompt.box is None) >= _MOSTLY_RIGHT:
-        return held(model, logits, prompt, picture, view=view, led_by=(logits,))
+        closer = held(model, logits, prompt, picture, view=view, led_by=(logits,))
+        return closer._replace(logits=boxed(closer.logits, prompt))
     return look_again(model, before.decoded, prompt, picture, view, before=logits)
 
 

@@ -93,7 +93,7 @@ def settle(model: Sam2, decoded: Decoded, prompt: Prompt, picture: np.ndarray) -
 
 def _meant(closer: Closer, prompt: Prompt, picture: np.ndarray) -> Closer | None:
     """An answer within its box, cut along the picture's edges, without what is not meant; None where it is empty."""
-    logits = _boxed(closer.logits, prompt)
+    logits = boxed(closer.logits, prompt)
     if not bool((logits > 0).any()):
         return None
     logits = cut(picture, logits, prompt)
@@ -178,8 +178,8 @@ def _not_meant(logits: Tensor, prompt: Prompt) -> Tensor:
     return torch.from_numpy(dropped[labels]).to(logits.device)
 
 
-def _boxed(logits: Tensor, prompt: Prompt) -> Tensor:
-    """An answer (H, W) without what lies beyond the prompt's box, if all its positive clicks are within."""
+def boxed(logits: Tensor, prompt: Prompt) -> Tensor:
+    """Return an answer (H, W) without what lies beyond the prompt's box, if all its positive clicks are within."""
     box = prompt.box
     if box is None:
         return logits
