@@ -29,7 +29,7 @@ def main() -> None:
     best = []
     for click in args.click or ["160,99", "445,151"]:
         x, y = map(float, click.split(","))
-        result = picture.prompt([vidseg.Click(x, y)])  # milliseconds, as often as you like
+        result = picture.prompt([vidseg.Click(x, y)])  # as often as you like
         best.append(result.masks()[0])
         print(f"click {click}: predicted IoU of the candidates {[round(iou, 2) for iou in result.iou.tolist()]}")
     Image.fromarray(draw(image, np.stack(best), range(1, len(best) + 1))).save(args.out)

@@ -70,8 +70,7 @@ def test_clicks_that_come_again_with_one_more_are_answered_anew_where_the_object
 
 def test_late_clicks_at_a_boxs_edge_find_nothing_beyond_it(tiny_model, frame, monkeypatch):
     segmenter = ModelSegmenter(looks(tiny_model, 1.6))
-    everything = lambda picture, logits, prompt: torch.ones_like(logits)  # noqa: E731
-    monkeypatch.setattr("vidseg.correction.cut", everything)
+    monkeypatch.setattr("vidseg.correction.cut", lambda picture, logits, prompt: torch.ones_like(logits))
     edge = Click(BOX.x2 - 2, 140)
     mask = segmenter.segment(segmenter.encode(frame), clicks=[ON, ON, ON, edge], box=BOX).masks[0]
     assert mask[140, int(BOX.x2) - 3] and mask.sum() > 100

@@ -24,8 +24,12 @@ def test_a_click_gives_three_candidates_the_likeliest_first(encoded):
     assert result.iou.tolist() == sorted(result.iou.tolist(), reverse=True)
 
 
-def test_the_best_candidate_is_what_tracking_answers(encoded):
+@pytest.mark.parametrize("odd", [False, True])
+def test_the_best_candidate_is_what_tracking_answers(encoded, odd, monkeypatch):
+    if odd:  # a model may choose another one than that of the highest predicted IoU, see `candidate_margin`
+        monkeypatch.setattr("vidseg.model.sam2.best_candidate", lambda logits, iou, margin: iou.argmin(dim=1))
     result = encoded.prompt([Click(20, 30)])
+    assert (result.iou[0] == result.iou.min()) == odd and len(set(result.iou.tolist())) == 3
     prompt = Prompt(1, 0, clicks=(Click(20, 30),))
     _, tracked = step(encoded.model, TrackerState(), Frame(0, 0.0, PICTURE), [prompt])
     torch.testing.assert_close(result.logits[0], tracked.logits[0])

@@ -8,19 +8,19 @@ Source: Segment Anything (arXiv 2304.02643), appendix A, "Training algorithm".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vidseg.grab_cut import cut
 from vidseg.inertia import inertia
 from vidseg.model import Decoded, Sam2, fed_back
-from vidseg.second_look import Closer, View, answer, boxed, look_again, settle, window_at
+from vidseg.second_look import Closer, View, answer, boxed, look, look_again, settle, window_at
 from vidseg.types import Prompt
-from vidseg.window import Window
+from vidseg.window import Window, whole
 
 _MOSTLY_RIGHT = 4  # corrections after which an answer is changed where it is clicked only
 
@@ -38,6 +38,26 @@ def one_by_one(prompt: Prompt) -> Iterator[Prompt]:
     clicks = (*prompt.clicks[begin : begin + 1], *prompt.clicks[:begin], *prompt.clicks[begin + 1 :])
     for count in range(prompt.box is None, len(clicks) + 1):
         yield Prompt(prompt.object, prompt.frame, clicks=clicks[:count], box=prompt.box)
+
+
+def tell_all(
+    model: Sam2,
+    prompt: Prompt,
+    picture: np.ndarray,
+    *,
+    decode: Callable[[Prompt, Tensor | None], Decoded],
+    before: Told | None = None,
+    known: int = 0,
+) -> Told | None:
+    """Answer all of a prompt, one click after the other; all but the first `known` clicks if that is `before`.
+
+    The other arguments are as in `tell`.
+    """
+    view = lru_cache(maxsize=1)(partial(look, model, picture))  # further clicks mostly look through the same window
+    for part in one_by_one(prompt):
+        if before is None or len(part.clicks) > known:
+            before = tell(model, before, part, picture, view=view, decode=decode)
+    return before
 
 
 def tell(
@@ -85,12 +105,8 @@ def _guess_of(before: Told) -> Tensor:
     if before.closer is None:
         return fed_back(before.decoded.logits)
     h, w = before.decoded.logits.shape[-2:]
-    return fed_back(averaged(before.closer.logits, (h, w))[None])
-
-
-def averaged(logits: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return logits (H, W) of a whole picture, averaged onto `grid` (h, w)."""
-    return F.interpolate(logits[None, None], size=grid, mode="bilinear", align_corners=False, antialias=True)[0, 0]
+    height, width = before.closer.logits.shape
+    return fed_back(whole((height, width)).seen(before.closer.logits[None], (h, w)))
 
 
 def held(

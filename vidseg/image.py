@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vidseg.correction import Told, averaged, one_by_one, tell
-from vidseg.model import Decoded, ImageFeatures, Sam2, fed_back
-from vidseg.picture import full_size, prepare, prompt_tensors
+from vidseg.correction import Told, tell_all
+from vidseg.model import ImageFeatures, Sam2, fed_back
+from vidseg.picture import full_size, prepare
 from vidseg.prompt_check import check_prompts
-from vidseg.second_look import look
+from vidseg.second_look import View, decode
 from vidseg.types import Box, Click, Frame, Prompt
+from vidseg.window import whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,8 +26,8 @@ class ImageResult:
 
     Attributes:
         size: the picture's (H, W).
-        logits: (M, h, w) mask logits at low resolution; above 0 is the object. M is 3, or 1 for a mask prompt.
-        iou: (M,) predicted IoU of each candidate, falling.
+        logits: (M, h, w) mask logits at low resolution; above 0 is the object. M is 3.
+        iou: (M,) predicted IoU of each candidate, falling; the first may be less by `Sam2Config.candidate_margin`.
         score: logit that there is an object at all.
         prompt, told: what was said, and the answer from close by, which `refine` goes on from.
     """
@@ -76,43 +77,30 @@ class EncodedImage:
         check_prompts([prompt], index=0, size=self.size)
         if refine is not None and refine.told is not None:
             prompt = _together(refine.prompt, prompt)
+        view = View(whole(self.size), self.features)
         conditioned = self.model.attend(self.features.vision, self.features.position, None)
-        before = None if refine is None else fed_back(refine.logits[:1]).to(self.model.dtype)
-        decoded = self._decode(conditioned, prompt, before, multimask=True)
-        told = self._told(conditioned, prompt, refine)
-        order = decoded.iou[0].argsort(descending=True)
+        decoding = partial(decode, self.model, view, conditioned)
+        told = None
+        if self.picture is not None and self.model.config.second_look:
+            before, known = (None, 0) if refine is None else (refine.told, len(refine.prompt.clicks))
+            told = tell_all(
+                self.model,
+                prompt,
+                self.picture,
+                decode=lambda part, guess: decoding(part, guess, multimask=guess is None and part.box is None),
+                before=before,
+                known=known,
+            )
+        if told is not None and told.decoded.candidates.shape[1] > 1:
+            decoded = told.decoded  # what the first click could have meant
+        else:
+            decoded = decoding(prompt, None if refine is None else fed_back(refine.logits[:1]), multimask=True)
+        best = int(decoded.best[0])
+        order = [best, *(n for n in decoded.iou[0].argsort(descending=True).tolist() if n != best)]
         logits = decoded.candidates[0, order].float()
         if told is not None and told.closer is not None:
-            logits[0] = averaged(told.closer.logits, (logits.shape[1], logits.shape[2]))
+            logits[:1] = view.window.seen(told.closer.logits[None], (logits.shape[1], logits.shape[2]))
         return ImageResult(self.size, logits, decoded.iou[0, order].float(), float(decoded.score[0]), prompt, told)
-
-    def _decode(self, conditioned: Tensor, prompt: Prompt, guess: Tensor | None, *, multimask: bool) -> Decoded:
-        given = prompt_tensors(self.model, prompt, self.size)
-        return self.model.decode(
-            conditioned,
-            self.features.high_res,
-            points=given.points,
-            labels=given.labels,
-            mask=guess,
-            multimask=multimask,
-        )
-
-    def _told(self, conditioned: Tensor, prompt: Prompt, refine: ImageResult | None) -> Told | None:
-        """The answer from close by, to one click after the other; None if the model does not look twice."""
-        if self.picture is None or not self.model.config.second_look:
-            return None
-
-        def decode(part: Prompt, guess: Tensor | None) -> Decoded:
-            one = guess is None and part.box is None and len(part.clicks) == 1
-            return self._decode(conditioned, part, guess, multimask=one)
-
-        told = None if refine is None else refine.told
-        answered = len(refine.prompt.clicks) if refine is not None and told is not None else 0
-        view = lru_cache(maxsize=1)(partial(look, self.model, self.picture))
-        for part in one_by_one(prompt):
-            if told is None or len(part.clicks) > answered:
-                told = tell(self.model, told, part, self.picture, view=view, decode=decode)
-        return told
 
     @torch.inference_mode()
     def prompt_many(self, clicks: Sequence[Click]) -> tuple[Tensor, Tensor]:

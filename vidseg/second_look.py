@@ -146,16 +146,34 @@ def answer(model: Sam2, view: View, prompt: Prompt, size: tuple[int, int], *, be
     """Answer `prompt` in a window of a picture of `size` (H, W), led by the answer `before`, logits (H, W), if any."""
     window, features = view
     grid = features.vision.shape[-2] * 4, features.vision.shape[-1] * 4
-    given = prompt_tensors(model, window.moved(prompt), window.size)
-    decoded = model.decode(
-        model.attend(features.vision, features.position, None),
-        features.high_res,
+    conditioned = model.attend(features.vision, features.position, None)
+    guess = None if before is None else fed_back(window.seen(before[None], grid)).to(model.dtype)
+    decoded = decode(model, view, conditioned, prompt, guess, multimask=False)
+    return Closer(window.spread(best_of(decoded), size)[0], decoded.iou[:, :1])
+
+
+def decode(
+    model: Sam2,
+    view: View,
+    conditioned: Tensor,
+    prompt: Prompt,
+    guess: Tensor | None,
+    *,
+    multimask: bool,
+    like: tuple[int, int] | None = None,
+) -> Decoded:
+    """Decode clicks and a box in pixels of the picture, through a view whose features are `conditioned` on memories,
+    led by a first guess (1, 1, 4h, 4w), if any; `like` is as in `prepare`.
+    """
+    given = prompt_tensors(model, view.window.moved(prompt), view.window.size, like=like)
+    return model.decode(
+        conditioned,
+        view.features.high_res,
         points=given.points,
         labels=given.labels,
-        mask=None if before is None else fed_back(window.seen(before[None], grid)).to(model.dtype),
-        multimask=False,
+        mask=guess,
+        multimask=multimask,
     )
-    return Closer(window.spread(best_of(decoded), size)[0], decoded.iou[:, :1])
 
 
 def best_of(decoded: Decoded) -> Tensor:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 
 from vidseg.abreast import abreast
-from vidseg.correction import Told, one_by_one, tell
+from vidseg.correction import Told, tell_all
 from vidseg.errors import PromptError, VideoError
 from vidseg.gaze import around, next_window, region
 from vidseg.inertia import inertia
@@ -35,6 +34,7 @@ from vidseg.postprocess import make_exclusive
 from vidseg.prompt_check import check_prompts
 from vidseg.result import TrackResult
 from vidseg.second_look import View, look
+from vidseg.second_look import decode as decode_through
 from vidseg.state import ObjectTrack, TrackerState
 from vidseg.types import Click, Frame, Prompt
 from vidseg.window import OUTSIDE, Edges, Window, whole
@@ -335,18 +335,13 @@ def _answer(
     conditioned = model.attend(features.vision, features.position, tokens)
 
     def decode(prompt: Prompt, guess: Tensor | None) -> Decoded:
-        given = prompt_tensors(model, window.moved(prompt), window.size, like=size)
-        assert given.labels is not None
-        several = given.labels.shape[1] <= 1 and (track is None or model.config.track_candidates)
-        return model.decode(
-            conditioned, features.high_res, points=given.points, labels=given.labels, mask=guess, multimask=several
-        )
+        one = prompt.box is None and len(prompt.clicks) == 1
+        multimask = one and (track is None or model.config.track_candidates)
+        return decode_through(model, view, conditioned, prompt, guess, multimask=multimask, like=size)
 
     told = None
     if track is None and model.config.second_look:
-        near = lru_cache(maxsize=1)(partial(look, model, frame.image))  # further clicks mostly look through the same
-        for part in one_by_one(prompt):
-            told = tell(model, told, part, frame.image, view=near, decode=decode)
+        told = tell_all(model, prompt, frame.image, decode=decode)
     decoded, closer = told or Told(decode(prompt, before), None)
     if track is not None and before is not None and _holds(model, bank, prompt):
         decoded = decoded._replace(logits=decoded.logits + _held(track.logits, prompt, window))
@@ -359,17 +354,20 @@ def _is_all(model: Sam2, bank: MemoryBank, prompt: Prompt) -> bool:
     """Whether a prompt replaces all that was said of an object: a box or several clicks on the frame where it began.
     One click corrects.
     """
-    began_here = all(memory.frame == prompt.frame for memory in bank.prompted)
     shown = prompt.box is not None or (len(prompt.clicks) > 1 and any(click.on for click in prompt.clicks))
-    return model.config.second_look > 0 and began_here and shown
+    return model.config.second_look > 0 and _began_here(bank, prompt) and shown
 
 
 def _holds(model: Sam2, bank: MemoryBank, prompt: Prompt) -> bool:
     """Whether a mask resists its correction: one that was followed here and is clicked. The answer to a first click,
     often a part of what is meant, is to change at once.
     """
-    followed = any(memory.frame != prompt.frame for memory in bank.prompted)
-    return model.config.second_look > 0 and followed and prompt.box is None
+    return model.config.second_look > 0 and not _began_here(bank, prompt) and prompt.box is None
+
+
+def _began_here(bank: MemoryBank, prompt: Prompt) -> bool:
+    """Whether an object is known from the prompt's frame alone."""
+    return all(memory.frame == prompt.frame for memory in bank.prompted)
 
 
 def _held(logits: Tensor, prompt: Prompt, window: Window) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .. import automatic
 from ..adaptation import Adaptation
-from ..correction import Told, held, tell
+from ..correction import Told, held, one_by_one, tell
 from ..encode_ahead import lanes, pays
 from ..errors import WeightsError
 from ..gaze import around
@@ -30,8 +30,7 @@ from ..image import EncodedImage
 from ..learner import adapting
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2
-from ..picture import prompt_tensors
-from ..second_look import Closer, View, best_of, look
+from ..second_look import Closer, View, best_of, decode, look
 from ..state import ObjectTrack, TrackerState
 from ..threads import compute_on
 from ..tracker import Setting, advance, limits_of, look_at, window_for
@@ -198,7 +197,8 @@ class ModelSegmenter:
                 window = self._window_of(encoded, Prompt(1, encoded.frame.index, clicks=inside, box=box, mask=mask))
             view = encoded.view(window)
             conditioned = self._conditioned(view, encoded.frame.index, tuple(memories))
-            decoded = self._decode(encoded, view, conditioned, inside, box, self._guess(mask, view))
+            prompt = Prompt(1, encoded.frame.index, clicks=inside, box=box)
+            decoded = self._decode(encoded, view, conditioned, prompt, self._guess(mask, view))
             if self._model.config.second_look and inside and box is None:
                 closer = self._focused(encoded, window, mask, decoded, inside)
         best = int(decoded.best[0])
@@ -218,20 +218,14 @@ class ModelSegmenter:
         """
         if self._answered.encoded is not encoded or self._answered.box != box:
             self._answered = _Answered(encoded, box)
-        known = self._answered
-        known.keep(clicks)
-        first = 0 if box is not None else 1
+        known, parts = self._answered, [*one_by_one(Prompt(1, encoded.frame.index, clicks=clicks, box=box))]
+        known.keep(parts[-1].clicks)
         plain = self._conditioned(encoded.view(), encoded.frame.index, ())
-
-        def decode(prompt: Prompt, guess: Tensor | None) -> Decoded:
-            return self._decode(encoded, encoded.view(), plain, prompt.clicks, prompt.box, guess)
-
-        for count in range(first + len(known.answers), max(first, len(clicks)) + 1):
-            before = known.answers[-1] if known.answers else None
-            prompt = Prompt(1, encoded.frame.index, clicks=clicks[:count], box=box)
-            view = partial(self._view, encoded)
-            known.answers.append(tell(self._model, before, prompt, encoded.frame.image, view=view, decode=decode))
-        known.clicks = clicks
+        answer = partial(self._decode, encoded, encoded.view(), plain)
+        for part in parts[len(known.answers) :]:
+            before, view = known.answers[-1] if known.answers else None, partial(self._view, encoded)
+            known.answers.append(tell(self._model, before, part, encoded.frame.image, view=view, decode=answer))
+        known.clicks = parts[-1].clicks
         return known.answers[-1]
 
     def _window_of(self, encoded: EncodedFrame, prompt: Prompt) -> Window:
@@ -257,24 +251,10 @@ class ModelSegmenter:
         return features
 
     def _decode(
-        self,
-        encoded: EncodedFrame,
-        view: View,
-        conditioned: Tensor,
-        clicks: tuple[Click, ...],
-        box: Box | None,
-        guess: Tensor | None,
+        self, encoded: EncodedFrame, view: View, conditioned: Tensor, prompt: Prompt, guess: Tensor | None
     ) -> Decoded:
-        prompt = view.window.moved(Prompt(1, encoded.frame.index, clicks=clicks, box=box))
-        given = prompt_tensors(self._model, prompt, view.window.size, like=encoded.size)
-        return self._model.decode(
-            conditioned,
-            view.features.high_res,
-            points=given.points,
-            labels=given.labels,
-            mask=guess,
-            multimask=guess is None and box is None,
-        )
+        multimask = guess is None and prompt.box is None
+        return decode(self._model, view, conditioned, prompt, guess, multimask=multimask, like=encoded.size)
 
     def _focused(
         self, encoded: EncodedFrame, seen: Window, mask: np.ndarray, decoded: Decoded, clicks: tuple[Click, ...]
