@@ -394,21 +394,28 @@ def cpu(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "native", "fused"),
+    ("cpuinfo", "native", "fused", "layers"),
     [
-        (AVX2_ONLY, False, True),
-        (AVX512_ONLY, False, True),
-        (ZEN4, True, False),
-        (SAPPHIRE_RAPIDS, True, True),
-        (GRAVITON3, True, False),
-        (GRAVITON2, False, True),
-        ("", False, True),
+        (AVX2_ONLY, False, True, False),
+        (AVX512_ONLY, False, True, False),
+        (ZEN4, True, False, True),
+        (SAPPHIRE_RAPIDS, True, True, True),
+        (GRAVITON3, True, False, False),
+        (GRAVITON2, False, True, False),
+        ("", False, True, False),
     ],
 )
-def test_the_processor_is_asked_for_bfloat16(cpuinfo, native, fused, cpu):
+def test_the_processor_is_asked_for_bfloat16(cpuinfo, native, fused, layers, cpu):
     cpu(cpuinfo)
     assert processor.computes_bfloat16() is native
     assert processor.fuses_bfloat16.__wrapped__() is fused
+    assert processor.fuses_layers.__wrapped__() is layers
+
+
+def test_layers_are_not_fused_by_a_torch_without_the_operators(cpu, monkeypatch):
+    cpu(SAPPHIRE_RAPIDS)
+    monkeypatch.setattr(processor.torch.ops, "mkldnn", object())
+    assert not processor.fuses_layers.__wrapped__()
 
 
 def test_without_cpuinfo_the_answer_is_no(monkeypatch, tmp_path):

@@ -164,7 +164,7 @@ def tokens_of(
     tokens, position = [], []
     for memory, row in maps:
         _, c, h, w = memory.features.shape
-        grid = sine_grid(h, w, c, device=memory.features.device).flatten(1).T.to(model.dtype)
+        grid = sine_grid(h, w, c, device=memory.features.device, dtype=model.dtype).flatten(1).T
         tokens.append(memory.features.flatten(2).transpose(1, 2).to(model.dtype))
         position.append((grid + model.maskmem_tpos_enc[row, 0])[None].expand_as(tokens[-1]))
     count = 0

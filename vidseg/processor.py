@@ -50,6 +50,17 @@ def fuses_bfloat16() -> bool:
     return "amx_bf16" in cpu_flags() or not computes_bfloat16()
 
 
+@functools.cache
+def fuses_layers() -> bool:
+    """Whether torch can multiply, add a bias and activate in one go in bfloat16 on this CPU.
+
+    It does not by itself, but has private operators for it, on which its own compiler builds. Where they are missing
+    the answer is no.
+    """
+    known = all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_convolution_pointwise"))
+    return known and "avx512_bf16" in cpu_flags()
+
+
 def choose_device(device: str | torch.device = "auto") -> torch.device:
     """Resolve a device: "auto" is CUDA where there is one, else the CPU; MPS only when asked for.
 

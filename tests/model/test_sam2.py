@@ -102,6 +102,32 @@ def test_narrowing_takes_channels_from_memory_attention_alone():
     assert changed and all(name.startswith("memory_attention.layers.0.") and "attn" in name for name in changed)
 
 
+def test_a_mask_that_never_falls_back_is_computed_without_the_candidates():
+    model = Sam2(replace(PRESETS["tiny-test"], stability_threshold=1e-9)).eval()
+    features = model.encode_image(torch.randn(1, 3, 64, 128))
+    conditioned = model.attend(features.vision, features.position, None)
+    point = torch.tensor([[[40.0, 30.0]]])
+
+    def decoded():
+        return model.decode(
+            conditioned,
+            features.high_res,
+            points=point,
+            labels=torch.ones(1, 1, dtype=torch.int32),
+            mask=None,
+            multimask=False,
+        )
+
+    with torch.inference_mode():
+        expected = decoded()
+        model.sam_mask_decoder.stability_threshold = 0.0
+        for candidate in model.sam_mask_decoder.output_hypernetworks_mlps[1:]:
+            candidate.layers[-1].weight.fill_(torch.nan)
+        found = decoded()
+    for name in ("candidates", "iou", "pointer", "score"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+
+
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 def test_a_layer_norm_by_sums_is_the_layer_norm_and_keeps_the_precision(dtype, close):
     norm = LayerNorm2d(4)

@@ -67,8 +67,8 @@ class FpnNeck(nn.Module):
 
 def position_of(x: Tensor) -> Tensor:
     """Return the sine code for a (B, C, h, w) map, expanded to its shape."""
-    code = sine_grid(x.shape[-2], x.shape[-1], x.shape[1], device=x.device)
-    return code.to(x.dtype)[None].expand(x.shape[0], -1, -1, -1)
+    code = sine_grid(x.shape[-2], x.shape[-1], x.shape[1], device=x.device, dtype=x.dtype)
+    return code[None].expand(x.shape[0], -1, -1, -1)
 
 
 class ImageEncoder(nn.Module):

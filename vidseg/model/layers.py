@@ -34,7 +34,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., input_dim) to (..., output_dim)."""
         for layer in self.layers[:-1]:
-            x = self.activation(layer(x))
+            x = layer(x, self.activation)
         x = self.layers[-1](x)
         return x.sigmoid() if self.sigmoid_output else x
 

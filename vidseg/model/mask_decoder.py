@@ -149,16 +149,23 @@ class MaskDecoder(nn.Module):
             high_res: `skip_features`, (N or 1, C / 8, 4h, 4w) and (N or 1, C / 4, 2h, 2w).
             multimask: three candidates and their tokens instead of one mask and its token.
         """
-        logits, iou, tokens, score = self._predict(image, image_pe, sparse, dense, high_res)
+        falls_back = not self.training and self.stability_threshold > 0
+        wanted = self.num_mask_tokens if multimask or self.training or falls_back else 1
+        logits, iou, tokens, score = self._predict(image, image_pe, sparse, dense, high_res, wanted)
         if multimask:
             return MaskPrediction(logits[:, 1:], iou[:, 1:], tokens[:, 1:], score)
-        if self.training:
-            return MaskPrediction(logits[:, :1], iou[:, :1], tokens[:, :1], score)
-        logits, iou = self._stable(logits, iou)
-        return MaskPrediction(logits, iou, tokens[:, :1], score)
+        if falls_back:
+            logits, iou = self._stable(logits, iou)
+        return MaskPrediction(logits[:, :1], iou[:, :1], tokens[:, :1], score)
 
     def _predict(
-        self, image: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor, high_res: tuple[Tensor, Tensor]
+        self,
+        image: Tensor,
+        image_pe: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        high_res: tuple[Tensor, Tensor],
+        wanted: int,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         own = torch.cat((self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight))
         tokens = torch.cat((own.expand(sparse.shape[0], -1, -1), sparse), dim=1)
@@ -167,12 +174,13 @@ class MaskDecoder(nn.Module):
         x = pixels.transpose(1, 2).unflatten(2, image.shape[-2:])
         x = act1(norm(up1(x) + high_res[1]))
         x = act2(up2(x) + high_res[0])
-        mask_tokens = tokens[:, 2 : 2 + self.num_mask_tokens]
+        mask_tokens = tokens[:, 2 : 2 + wanted]
         kernels = torch.stack(
-            [mlp(t) for mlp, t in zip(self.output_hypernetworks_mlps, mask_tokens.unbind(1), strict=True)], dim=1
+            [mlp(t) for mlp, t in zip(self.output_hypernetworks_mlps, mask_tokens.unbind(1), strict=False)], dim=1
         )
         logits = (kernels @ x.flatten(2)).unflatten(2, x.shape[-2:])
-        return logits, self.iou_prediction_head(tokens[:, 1]), mask_tokens, self.pred_obj_score_head(tokens[:, 0])
+        iou = self.iou_prediction_head(tokens[:, 1])[:, :wanted]
+        return logits, iou, mask_tokens, self.pred_obj_score_head(tokens[:, 0])
 
     def _stable(self, logits: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
         rows = torch.arange(logits.shape[0], device=logits.device)

@@ -54,7 +54,7 @@ class MemoryAttentionLayer(nn.Module):
         """
         normed = self.norm2(x)
         x = x + self.cross_attn_image(normed, keys, memory, grid=grid, unplaced=pointers, spare=spare, cells=cells)
-        return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
+        return x + self.linear2(self.linear1(self.norm3(x), F.relu))
 
 
 class MemoryAttention(nn.Module):

@@ -47,7 +47,7 @@ class CXBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, h, w) to the same shape."""
         y = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)
-        y = self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))
+        y = self.gamma * self.pwconv2(self.pwconv1(y, F.gelu))
         return x + y.permute(0, 3, 1, 2)
 
 

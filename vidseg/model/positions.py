@@ -19,8 +19,10 @@ _TEMPERATURE = 10000.0
 
 @functools.lru_cache(maxsize=32)
 @torch.inference_mode(False)
-def sine_grid(h: int, w: int, channels: int, *, device: torch.device | None = None) -> Tensor:
-    """Return the (channels, h, w) sine code of a grid; the first half of the channels codes y, the second x.
+def sine_grid(
+    h: int, w: int, channels: int, *, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Return the (channels, h, w) sine code of a grid in `dtype`; the first half of the channels codes y, the second x.
 
     Rows and columns are numbered from 1 and scaled to (0, 2 pi].
     Source: DETR (arXiv 2005.12872), appendix A.4, normalised as in SAM 2.
@@ -30,7 +32,7 @@ def sine_grid(h: int, w: int, channels: int, *, device: torch.device | None = No
     x = torch.arange(1, w + 1, dtype=torch.float32, device=device) / (w + 1e-6) * (2 * math.pi)
     code_y = _interleaved_sine(y, half)[:, None].expand(h, w, half)
     code_x = _interleaved_sine(x, half)[None].expand(h, w, half)
-    return torch.cat((code_y, code_x), dim=2).permute(2, 0, 1).contiguous()
+    return torch.cat((code_y, code_x), dim=2).permute(2, 0, 1).contiguous().to(dtype)
 
 
 @functools.lru_cache(maxsize=32)

@@ -214,7 +214,7 @@ class MLPBlock(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., dim) -> the same shape."""
-        return self.lin2(F.gelu(self.lin1(tokens)))
+        return self.lin2(self.lin1(tokens, F.gelu))
 
 
 def relative_positions(table: Tensor, size: int) -> Tensor:
