@@ -19,7 +19,7 @@ from vidseg.model import (
     Sam2,
     Sam2Config,
 )
-from vidseg.model.layers import LayerNorm2d
+from vidseg.model.layers import LayerNorm2d, Magnify
 from vidseg.model.sam2 import best_candidate
 
 RELEASED = {  # tensors, numbers
@@ -137,6 +137,20 @@ def test_a_layer_norm_by_sums_is_the_layer_norm_and_keeps_the_precision(dtype, c
     found = norm.to(dtype).by_sums(x.to(dtype))
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), norm.float()(x), atol=close, rtol=close)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("side", [2, 3])
+def test_magnifying_is_a_transposed_convolution(dtype, close, side):
+    magnify = Magnify(8, 5, side)
+    theirs = torch.nn.ConvTranspose2d(8, 5, kernel_size=side, stride=side)
+    theirs.load_state_dict(magnify.state_dict())
+    magnify.to(dtype)
+    x = torch.randn(2, 8, 4, 6)
+    with torch.no_grad():
+        found, expected = magnify(x.to(dtype)), theirs(x)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, atol=close, rtol=close)
 
 
 def test_square_models_take_a_square():

@@ -144,7 +144,7 @@ class Tiny(nn.Module):
         self.map_norm = LayerNorm2d(12)
         self.norm = nn.LayerNorm(12)
         self.bare = nn.LayerNorm(12, elementwise_affine=False)
-        self.mlp = MLP(12, 20, 5, 2)
+        self.mlp = MLP(12, 20, 5, 2, activation=F.gelu)
 
     def forward(self, images):
         x = self.map_norm(self.patches(images)).flatten(2).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Small layers that several parts share: the MLP and the layer norm over channels of a feature map."""
+"""Small layers that several parts share: the MLP, the layer norm over channels of a feature map, and its magnifying."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidseg.model.linear import Linear
+from vidseg.model.linear import Linear, linear, only_answers
 
 
 class MLP(nn.Module):
@@ -60,3 +60,23 @@ class LayerNorm2d(nn.LayerNorm):
         centred = exact - exact.mean(dim=1, keepdim=True)
         normed = centred * torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + self.eps)
         return (normed * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
+class Magnify(nn.ConvTranspose2d):
+    """A transposed convolution that makes a square of `side` x `side` pixels of every pixel, by itself.
+
+    So it is a linear layer, and as such takes less than half of the time on a CPU where channels lie last in memory.
+    """
+
+    def __init__(self, channels: int, out_channels: int, side: int = 2) -> None:
+        super().__init__(channels, out_channels, kernel_size=side, stride=side)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map (B, C, H, W) to (B, C', side * H, side * W)."""
+        if not only_answers(x) or output_size is not None:
+            return super().forward(x, output_size)
+        side, width = self.kernel_size[0], self.out_channels
+        weight = self.weight.permute(2, 3, 1, 0).reshape(side * side * width, -1)
+        bias = None if self.bias is None else self.bias.repeat(side * side)
+        squares = linear(x.permute(0, 2, 3, 1), weight, bias).unflatten(-1, (side, side, width))
+        return squares.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)

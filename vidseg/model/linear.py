@@ -45,17 +45,22 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor, activation: Activation | None = None) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
-        if x.dtype == torch.bfloat16 and only_answers(x) and fuses_layers() and activation in _FUSED:
-            name, form = _FUSED[activation]
-            if not _passing.get():
-                return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, name, [], form)
-            pixels = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
-            answer = torch.ops.mkldnn._convolution_pointwise(
-                pixels, self.weight[:, :, None, None], self.bias, _NONE, _ONE, _ONE, 1, name, [], form
-            )
-            return answer.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
-        answer = super().forward(x)
-        return answer if activation is None else activation(answer)
+        return linear(x, self.weight, self.bias, activation)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: Activation | None = None) -> Tensor:
+    """Map `x` (..., K) by `weight` (N, K) and `bias` (N,), and activate what comes out."""
+    if x.dtype == torch.bfloat16 and only_answers(x) and fuses_layers() and activation in _FUSED:
+        name, form = _FUSED[activation]
+        if not _passing.get():
+            return torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], form)
+        pixels = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
+        answer = torch.ops.mkldnn._convolution_pointwise(
+            pixels, weight[:, :, None, None], bias, _NONE, _ONE, _ONE, 1, name, [], form
+        )
+        return answer.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+    answer = F.linear(x, weight, bias)
+    return answer if activation is None else activation(answer)
 
 
 def only_answers(x: Tensor) -> bool:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidseg.model.attention import Attention
-from vidseg.model.layers import MLP, LayerNorm2d
+from vidseg.model.layers import MLP, LayerNorm2d, Magnify
 
 
 class TwoWayAttentionBlock(nn.Module):
@@ -104,10 +104,10 @@ class MaskDecoder(nn.Module):
         self.mask_tokens = nn.Embedding(self.num_mask_tokens, c)
         self.obj_score_token = nn.Embedding(1, c)
         self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(c, c // 4, kernel_size=2, stride=2),
+            Magnify(c, c // 4),
             LayerNorm2d(c // 4),
             nn.GELU(),
-            nn.ConvTranspose2d(c // 4, c // 8, kernel_size=2, stride=2),
+            Magnify(c // 4, c // 8),
             nn.GELU(),
         )
         self.conv_s0: nn.Module = nn.Conv2d(c, c // 8, kernel_size=1)

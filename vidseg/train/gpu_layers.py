@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from vidseg.model.layers import LayerNorm2d
-from vidseg.model.linear import Linear
+from vidseg.model.linear import Activation, Linear
 from vidseg.train.gpu_kernels import kernel, normalise, normalise_back, sum_columns
 
 _AVAILABLE = importlib.util.find_spec("triton") is not None
@@ -113,9 +113,14 @@ def _map_norm_forward(module: LayerNorm2d, x: Tensor) -> Tensor:
     return layer_norm(x.permute(0, 2, 3, 1), module.weight, module.bias, module.eps).permute(0, 3, 1, 2)
 
 
-def _linear_forward(module: nn.Linear, x: Tensor) -> Tensor:
-    """A linear layer, of `x` (..., K)."""
-    return linear(x, module.weight, module.bias) if _applies(x) else type(module).forward(module, x)
+def _linear_forward(module: nn.Linear, x: Tensor, *activation: Activation | None) -> Tensor:
+    """A linear layer, of `x` (..., K), and its activation if there is one."""
+    if not _applies(x):
+        return type(module).forward(module, x, *activation)
+    mapped = linear(x, module.weight, module.bias)
+    for activate in activation:
+        mapped = mapped if activate is None else activate(mapped)
+    return mapped
 
 
 def _plain(module: nn.LayerNorm) -> bool:
