@@ -156,6 +156,36 @@ def test_doubt_counts_for_more_where_a_correction_mends_more_frames() -> None:
     assert named.index(3) < named.index(4)
 
 
+def first_of(left: list[MaskInfo], right: list[MaskInfo]) -> int:
+    """Which of two objects with these masks is to be looked at first: 1 or 2."""
+    lanes = [(n, lane(masks), np.zeros(len(masks), bool)) for n, masks in enumerate((left, right), start=1)]
+    return worst(lanes, limit=1)[0].object
+
+
+def test_objects_whose_corrections_changed_little_come_later() -> None:
+    doubtful = [mask(n, iou=0.4) for n in range(20)]
+
+    def looked_at(**fields) -> list[MaskInfo]:
+        return [mask(0, source="prompted"), *(mask(5, iou=0.4, **fields) if m.frame == 5 else m for m in doubtful[1:])]
+
+    little, much = (looked_at(source="prompted", agreement=left) for left in (0.99, 0.7))
+    kept, new = looked_at(state="accepted"), looked_at(source="prompted")
+    assert first_of(little, much) == 2 and first_of(much, little) == 1
+    assert first_of(kept, much) == 2 and first_of(kept, little) == 2
+    assert first_of(little, new) == 2 and first_of(new, much) == 2
+
+
+def test_frames_accepted_side_by_side_tell_no_more_than_one() -> None:
+    def accepted(*frames: int) -> list[MaskInfo]:
+        states = {n: "accepted" if n in frames else "unreviewed" for n in range(1, 30)}
+        return [mask(0, source="prompted"), *(mask(n, iou=0.4, state=state) for n, state in states.items())]
+
+    (together,), (apart,) = (
+        worst([(1, lane(accepted(*frames)), np.zeros(30, bool))], limit=1) for frames in ((9, 10, 11), (9, 11, 13))
+    )
+    assert together.worth > 1.5 * apart.worth
+
+
 def test_nothing_is_proposed_where_all_is_reviewed() -> None:
     masks = [mask(n, state="accepted" if n % 2 else "rejected") for n in range(6)]
     assert worst([(1, lane(masks), np.zeros(6, bool))], limit=9) == []

@@ -13,6 +13,7 @@ import shapes
 from flood import Flood
 
 from vidseg.annotate import Refused, Session, open_session, view
+from vidseg.annotate.rows import overlap
 from vidseg.masks import rle
 
 LAST = 23
@@ -267,6 +268,27 @@ def test_removing_a_prompt_answers_the_rest_again(session: Session, do: Callable
     assert do("prompt.remove", prompt=second)["mask"] is None
     with pytest.raises(Refused, match="there is no prompt"):
         do("prompt.remove", prompt=second)
+
+
+def test_corrections_tell_how_much_they_left_of_what_was_propagated(session: Session, do: Callable[..., Any]) -> None:
+    def left(frame: int) -> float | None:
+        return session.project.mask(1, 1, frame).agreement
+
+    do("object.add")
+    click(do, 1, 0)
+    assert left(0) is None  # nothing was there
+    propagate(session)
+    before = pixels(session, 1, 8)
+    do("prompt.brush", object=1, frame=8, mode="add", radius=6.0, points=[[70, 50]])
+    once = overlap(before, pixels(session, 1, 8))
+    assert left(8) == pytest.approx(once) and once < 0.9
+    half = pixels(session, 1, 8)
+    click(do, 1, 8, **centre(2, 8))
+    assert left(8) == pytest.approx(once * overlap(half, pixels(session, 1, 8))) and left(8) < once
+    do("undo")
+    assert left(8) == pytest.approx(once)
+    do("prompt.clear", object=1, start=8, stop=9)
+    assert left(8) is None
 
 
 def test_clearing_prompts_unpins_masks_or_removes_them(session: Session, do: Callable[..., Any]) -> None:

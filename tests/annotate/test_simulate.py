@@ -13,7 +13,7 @@ from PIL import Image
 
 from vidseg import cli
 from vidseg.annotate import Session, open_session
-from vidseg.annotate.propagate import overlap
+from vidseg.annotate.rows import overlap
 from vidseg.annotate.segmenter import Answer, Followed
 from vidseg.annotate.simulate import User, annotate, compare, every, largest_error, proposed
 from vidseg.cli import project

@@ -78,7 +78,7 @@ def _ask(session: Session, video: int, object: int, frame: int, *, kind: str, va
                         if old not in kept:
                             gesture.remove("prompt", (old.id,))
                     number = edit.add_prompt(gesture, video, object, frame, kind, filled)
-                    edit.put_mask(gesture, prompted(video, object, frame, mask, answer))
+                    edit.put_correction(gesture, prompted(video, object, frame, mask, answer), row)
                 break
         _keep_candidates(session, (video, object, frame), number, answer)
         session.changed(gesture.touched)
@@ -189,7 +189,8 @@ def choose_candidate(
                 gesture, video, object, frame, "mask", {"origin": "candidate", "rle": shown[index]["rle"]}
             )
             chosen = Answer(masks[index : index + 1], (shown[index]["iou"],), shown[index]["score"])
-            edit.put_mask(gesture, prompted(video, object, frame, masks[index], chosen))
+            made = prompted(video, object, frame, masks[index], chosen)
+            edit.put_correction(gesture, made, project.mask(video, object, frame))
         session.candidates[place] = (number, masks, shown)
     _tell_candidates(session, place, shown, index)
     session.changed(gesture.touched)

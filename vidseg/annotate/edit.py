@@ -5,6 +5,7 @@ Each opens one gesture (one line of the history) and returns what it touched. `s
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from ..masks import rle
 from . import paint
 from .guards import need_frame, need_object, need_range, spare_accepted
 from .project import Project
-from .rows import MaskInfo, ObjectInfo, PromptInfo, describe
+from .rows import MaskInfo, ObjectInfo, PromptInfo, describe, overlap
 from .store import Gesture, Touched, now
 from .tables import mask_to_row
 
@@ -38,17 +39,17 @@ def draw(
     info = need_frame(project, video, frame)
     known = need_object(project, video, object)
     spare_accepted(project, video, [object], start=frame, stop=frame + 1, overwrite=overwrite)
+    before = project.mask(video, object, frame)
     if kind == "mask":
         mask = rle.decode(value["rle"])
     else:
-        before = project.mask(video, object, frame)
         if kind == "brush":
             stroke = paint.brush(info.size, value["points"], value["radius"])
         else:
             stroke = paint.polygon(info.size, value["points"])
         mask = paint.combine(None if before is None else before.decode(), stroke, value["mode"])
     with project.store.gesture(f"{_VERBS[kind]} {known.name}", video=video, frame=frame) as gesture:
-        pin(gesture, video, object, frame, mask, kind=kind, value=value, source="edited")
+        pin(gesture, video, object, frame, mask, kind=kind, value=value, source="edited", before=before)
     return gesture.touched
 
 
@@ -66,12 +67,14 @@ def pin(
     kind: str = "mask",
     value: Mapping[str, Any] | None = None,
     state: str = "unreviewed",
+    before: MaskInfo | None = None,
 ) -> int:
     """Write a mask that stands by itself, as a prompt and as a mask; return the prompt's id."""
     fields = describe(mask)
     kept = {**(value or {}), "rle": {"size": list(fields["size"]), "counts": fields["counts"]}}
     number = add_prompt(gesture, video, object, frame, kind, kept)
-    put_mask(gesture, MaskInfo(video, object, frame, **fields, source=source, state=state, origin=frame))
+    made = MaskInfo(video, object, frame, **fields, source=source, state=state, origin=frame)
+    put_correction(gesture, made, before)
     return number
 
 
@@ -84,6 +87,17 @@ def add_prompt(gesture: Gesture, video: int, object: int, frame: int, kind: str,
 def put_mask(gesture: Gesture, mask: MaskInfo) -> None:
     """Insert or replace a mask."""
     gesture.put("mask", mask_to_row(mask))
+
+
+def put_correction(gesture: Gesture, mask: MaskInfo, before: MaskInfo | None) -> None:
+    """Put a person's mask in the place of the one before, and note how much was left of one that was propagated.
+
+    Corrections come one by one: what each leaves of the last is multiplied.
+    """
+    left = None if before is None else 1.0 if before.source == "propagated" else before.agreement
+    if before is not None and left is not None:
+        mask = dataclasses.replace(mask, agreement=left * overlap(before.decode(), mask.decode()))
+    put_mask(gesture, mask)
 
 
 def clear_prompts(
@@ -110,7 +124,7 @@ def clear_prompts(
             if masks:
                 gesture.remove("mask", key)
             elif mask.frame in frames:
-                gesture.update("mask", key, source="propagated", origin=mask.frame, revision=0)
+                gesture.update("mask", key, source="propagated", origin=mask.frame, revision=0, agreement=None)
     return gesture.touched
 
 

@@ -19,7 +19,7 @@ from . import edit
 from .lane import Lane
 from .plan import PAST, Leg, legs, sweep, vouchers
 from .project import Project
-from .rows import Anchors, MaskInfo, add_up, describe, is_stale
+from .rows import Anchors, MaskInfo, add_up, describe, is_stale, overlap
 from .segmenter import Followed, Track
 
 if TYPE_CHECKING:
@@ -282,12 +282,6 @@ def _merge(project: Project, job: Job, leg: Leg, frame: int, followed: Followed,
     if row is not None and row.counts == chosen.counts:  # what was reviewed stays reviewed
         chosen = dataclasses.replace(chosen, state=row.state)
     return chosen
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the IoU of two bool masks; 1 for two empty ones."""
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
 
 
 def _without_overlap(found: Sequence[tuple[Leg, Followed]]) -> list[tuple[Leg, Followed]]:

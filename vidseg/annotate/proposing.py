@@ -11,8 +11,8 @@ from ..automatic import Grid, Proposal, suppress
 from ..masks import rle
 from . import edit, gestures
 from .guards import need_frame
-from .propagate import overlap
 from .refused import Refused
+from .rows import overlap
 from .session import Session
 from .worker import HOVER
 

@@ -19,6 +19,7 @@ _SURE = 0.75  # confidence at which a model is believed
 _CALM = 1.35  # change of area from one frame to the next that happens every day
 _TOLD = 0.05  # strength from which on a sign is worth a sentence
 _HIDDEN = 0.1  # doubt of a frame that nothing speaks against
+_CHANGED = 0.1  # share of a mask that a correction changes, as far as one knows before any was made
 APART = 5
 """Frames between two proposals of one object: neighbours are usually wrong together."""
 
@@ -109,7 +110,8 @@ def worst(
 
     `lanes` holds (object, lane, stale). The frame `but` is only named if there is no other. What counts is a frame's
     own doubt times all that a correction would mend: it reaches the neighbours, halfway to the next frame that a person
-    stands for. Frames that nothing speaks against count a little, since errors hide far from what was said.
+    stands for. Frames that nothing speaks against count a little, since errors hide far from what was said. And where
+    corrections changed little so far, one more is worth less.
     """
     found = {number: signs(lane, stale) for number, lane, stale in lanes}
     columns = [np.zeros((0, 6))]
@@ -117,7 +119,7 @@ def worst(
         rows = np.arange(len(lane.frame))
         value = doubt(found[number]) if len(rows) else np.zeros(0)
         doubted = _HIDDEN + value
-        worth = doubted * _mended(lane, doubted)
+        worth = doubted * _mended(lane, doubted) * _changed(lane)
         table = [lane.frame == but, -worth, -value, lane.frame, np.full(len(rows), number), rows]
         columns.append(np.stack(table, axis=1)[~lane.accepted & ~lane.rejected])
     ranked = np.concatenate(columns)
@@ -156,6 +158,17 @@ def _mended(lane: Lane, doubted: np.ndarray) -> np.ndarray:
     )
     near = frame * (2 * weight[here] - weight[start] - weight[stop]) + place[start] + place[stop] - 2 * place[here]
     return np.where(told, 0.0, apart[stop] - apart[start] - near)
+
+
+def _changed(lane: Lane) -> float:
+    """The share of a mask that a look at one more frame is likely to change: the mean of what those before changed.
+
+    Frames that were accepted side by side, as they were propagated, count as one.
+    """
+    corrected = ~lane.propagated & ~np.isnan(lane.agreement)
+    kept = len(lane.spans(lane.propagated & lane.accepted))
+    changes = float((1 - lane.agreement[corrected]).sum())
+    return (_CHANGED + changes) / (1 + int(corrected.sum()) + kept)
 
 
 def _reasons(found: Sequence[Sign], n: int) -> tuple[str, ...]:

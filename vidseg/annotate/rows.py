@@ -102,7 +102,8 @@ class MaskInfo:
     Attributes:
         counts: COCO's compressed run lengths for a mask of `size` (H, W).
         area: pixels. box: xyxy. pieces: connected parts (8 neighbours).
-        score, iou: 0..1, see the protocol. agreement: IoU of forward and backward pass, or None.
+        score, iou: 0..1, see the protocol. agreement: IoU of forward and backward pass; of a mask that a person
+            corrected, its IoU with what had been propagated; or None.
         source, state: one of `SOURCES`, `STATES`.
         origin: the prompted frame that it was propagated from. revision: the `revision` of the prompts there, at that
             time. seen: the highest prompt id of the object at that time. All three only matter for propagated masks.
@@ -154,6 +155,12 @@ class MaskInfo:
 def confidence(score: float, iou: float, *, empty: bool) -> float:
     """How sure a model is of a mask, 0..1: that it is well drawn, or for an empty one that nothing is there."""
     return max(score, 1.0 - score) if empty else score * iou
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the IoU of two bool masks; 1 for two empty ones."""
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 1.0
 
 
 def describe(mask: np.ndarray) -> dict[str, Any]:

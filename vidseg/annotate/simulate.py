@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from .learning import vouched
-from .propagate import overlap
+from .rows import overlap
 from .segmenter import Segmenter
 from .session import Session, open_session
 

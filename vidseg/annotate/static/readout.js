@@ -21,7 +21,10 @@ export class Readout {
       if (!mask) parts.push("not computed on this frame");
       else {
         parts.push(mask.source, mask.area ? `${mask.area} px` : "not visible", `confidence ${Math.round(100 * mask.confidence)} %`);
-        if (mask.agreement !== null) parts.push(`passes agree ${Math.round(100 * mask.agreement)} %`);
+        if (mask.agreement !== null) {
+          const whom = mask.source === "propagated" ? "passes agree" : "as propagated:";
+          parts.push(`${whom} ${Math.round(100 * mask.agreement)} %`);
+        }
         if (mask.state !== "unreviewed") parts.push(mask.state);
         if (mask.stale) parts.push("out of date");
       }
