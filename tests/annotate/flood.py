@@ -43,9 +43,10 @@ class Flood:
 
     name = "flood"
 
-    def __init__(self, learned: int = 0) -> None:
+    def __init__(self, learned: int = 0, *, closer: bool = False) -> None:
         self.encoded = 0
         self.learned = learned
+        self.closer = closer
 
     def encode(self, frame: Frame) -> Frame:
         self.encoded += 1
@@ -123,6 +124,9 @@ class Flood:
 
     def with_weights(self, weights: bytes) -> Flood:
         return Flood(int(weights))
+
+    def looking(self, *, closer: bool) -> Flood:
+        return Flood(self.learned, closer=closer)
 
     def as_loaded(self) -> Flood:
         return Flood()

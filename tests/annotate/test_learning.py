@@ -247,6 +247,40 @@ def test_a_project_from_before_there_was_learning_can_be_read_and_then_learns(
     connection.close()
 
 
+def test_looking_closer_is_kept_and_learned_with_and_leaves_masks_as_they_are(tmp_path: Path, video: Path) -> None:
+    path = tmp_path / "p.vidseg"
+    with open_session(path, videos=[video], load=Flood) as session:
+        session.do("object.add", video=1)
+        click(session, 1, 0)
+        session.do("propagate.start", video=1, **SPAN)
+        session.wait(20)
+        session.do("settings.set", settings={"closer": True})
+        click(session, 1, 3)  # answered after that
+        assert session.segmenter.closer and session.segmenter.learned == 0
+        session.wait(20)
+        assert stale(session, 1) == []
+        learn(session)
+        assert session.segmenter.closer and session.segmenter.learned > 0
+    with open_session(path, load=Flood) as session:
+        assert session.segmenter.closer and session.segmenter.learned > 0
+        session.do("model.forget")
+        assert session.segmenter.closer and session.segmenter.learned == 0
+        session.do("settings.set", settings={"closer": False})
+        click(session, 1, 5)
+        assert not session.segmenter.closer
+
+
+def test_a_running_propagation_goes_on_when_the_model_looks_closer(tmp_path: Path, video: Path) -> None:
+    with open_session(tmp_path / "p.vidseg", videos=[video], load=Flood) as session:
+        session.do("object.add", video=1)
+        click(session, 1, 0)
+        session.do("propagate.start", video=1, **SPAN)
+        session.do("settings.set", settings={"closer": True})
+        session.wait(20)
+        assert session.segmenter.closer
+        assert all(session.project.mask(1, 1, n) is not None for n in range(session.project.video(1).frames))
+
+
 def test_the_models_segmenter_learns_remembers_and_forgets(tiny_model: Any) -> None:
     image, mask = shapes.draw(0), shapes.truth(0)[1]
     first = ModelSegmenter(tiny_model, name="tiny")

@@ -443,3 +443,19 @@ def test_a_correction_is_cut_where_it_is_looked_at_and_nowhere_else(
     around[window.top : window.bottom, window.left : window.right] = True
     assert not mask[around].all() and found[around].all()
     assert (~around).any() and (found == mask)[~around].all()
+
+
+def test_looking_closer_is_the_same_network_on_more_pixels(segmenter: ModelSegmenter, network: Sam2) -> None:
+    closer = segmenter.looking(closer=True)
+    plain, near = (one.encode(frame(0)).view().features.vision.shape for one in (segmenter, closer))
+    assert near[-1] == plain[-1] * 160 // 128  # a third more, in whole cells
+    assert closer.looking(closer=False).encode(frame(0)).view().features.vision.shape == plain
+    assert closer._model.no_mem_embed is network.no_mem_embed and network.config.image_size == 128
+    mask = closer.segment(closer.encode(frame(0)), clicks=[Click(35, 22)]).masks[0]
+    assert mask.shape == shapes.SIZE
+
+
+def test_models_of_squares_look_no_closer() -> None:
+    model = Sam2(replace(PRESETS["tiny-test"], square=True)).eval().requires_grad_(False)
+    closer = ModelSegmenter(model).looking(closer=True)
+    assert closer.encode(frame(0)).view().features.vision.shape[-2:] == (8, 8)

@@ -239,6 +239,7 @@ SETTINGS: dict[str, Check] = {
     "agreement": flag,
     "repropagate": one_of("auto", "off"),
     "exclusive": flag,
+    "closer": flag,
     "hover": flag,
     "opacity": number(0, 1),
     "brush_radius": number(0.5, 500),

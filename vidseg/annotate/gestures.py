@@ -226,8 +226,11 @@ def next_frame(
 
 def set_settings(session: Session, *, settings: Mapping[str, Any]) -> Result:
     """settings.set."""
+    before = session.project.settings()
     session.project.set_settings(settings)
     found = session.project.settings()
+    if found["closer"] != before["closer"]:
+        session.look_closer()
     session.tell([{"event": "settings", "settings": found}])
     return {"settings": found}
 

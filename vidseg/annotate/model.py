@@ -30,6 +30,7 @@ from ..image import EncodedImage
 from ..learner import adapting
 from ..memory import Memory, MemoryBank, Pointer, memory_tokens
 from ..model import Decoded, ImageFeatures, Sam2
+from ..model.config import COARSEST
 from ..second_look import Closer, View, best_of, decode, look
 from ..state import ObjectTrack, TrackerState
 from ..threads import compute_on
@@ -41,6 +42,7 @@ from .paint import local_change
 from .segmenter import Answer, Followed
 
 _CLICKS = 0.5  # share of clips with clicks when the model learns: clicks are what it will be asked next
+_CLOSER = 4 / 3  # times the side of the input that a model was loaded for, to look closer
 _GUESSED = 10.0  # logits of a first guess: as sure as a mask prompt's, see Sam2.decode_mask
 
 
@@ -119,11 +121,12 @@ class _Answered:
 class ModelSegmenter:
     """See `annotate.segmenter.Segmenter`; `model` is from `load_model`.
 
-    `loaded` is the model before it learned, where `model` has.
+    `loaded` is the model before it learned, where `model` has; with `closer` it sees frames on more pixels.
     """
 
-    def __init__(self, model: Sam2, *, name: str = "", loaded: Sam2 | None = None) -> None:
-        self._model = model
+    def __init__(self, model: Sam2, *, name: str = "", loaded: Sam2 | None = None, closer: bool = False) -> None:
+        self._plain = model
+        self._model = _close_up(model) if closer else model
         self._loaded = loaded or model
         self._limits = limits_of(model)
         self._threads = torch.get_num_threads()
@@ -360,9 +363,26 @@ class ModelSegmenter:
         """The same model before it learned anything."""
         return ModelSegmenter(self._loaded, name=self.name)
 
+    def looking(self, *, closer: bool) -> ModelSegmenter:
+        """The same model, which sees frames on a third more pixels a side than it was loaded for, or on as many.
+
+        SAM 2's models see what they were trained to see, a square of a fixed size.
+        """
+        return ModelSegmenter(self._plain, name=self.name, loaded=self._loaded, closer=closer)
+
     def propose(self, encoded: EncodedFrame, options: automatic.Grid) -> Iterator[list[automatic.Proposal]]:
         """Yield masks of everything on a frame, some at a time."""
         return automatic.candidates(EncodedImage(self._model, encoded.size, encoded.features), options)
+
+
+def _close_up(model: Sam2) -> Sam2:
+    """The same network with a larger input, unless that is a square."""
+    config = model.config
+    if config.square:
+        return model
+    enlarged = copy.copy(model)  # shares all weights
+    enlarged.config = replace(config, image_size=round(config.image_size * _CLOSER / COARSEST) * COARSEST)
+    return enlarged
 
 
 def _joined(gazes: Sequence[tuple[Window, ...]], size: tuple[int, int]) -> tuple[Window, ...]:

@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "agreement": True,
     "repropagate": "auto",
     "exclusive": False,
+    "closer": False,
     "hover": True,
     "opacity": 0.5,
     "brush_radius": 12,

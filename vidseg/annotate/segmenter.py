@@ -106,3 +106,6 @@ class Segmenter(Protocol):
 
     def as_loaded(self) -> Segmenter:
         """The same model before it learned anything."""
+
+    def looking(self, *, closer: bool) -> Segmenter:
+        """The same model, which sees frames on more pixels than it was loaded for, or on as many."""

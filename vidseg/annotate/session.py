@@ -174,7 +174,7 @@ class Session:
             if self._load is None:
                 raise Refused("unavailable", self.model["message"])
             try:
-                self._segmenter = self._as_learned(self._load())
+                self._segmenter = self._as_set(self._as_learned(self._load()))
             except Exception as error:  # torch has many ways to say that a model does not fit
                 self._load = None
                 message = " ".join(str(error).split()) or type(error).__name__
@@ -198,12 +198,16 @@ class Session:
         self.model["learned"] = learned.masks
         return segmenter
 
+    def _as_set(self, segmenter: Segmenter) -> Segmenter:
+        """A model that sees frames as the setting `closer` says."""
+        return segmenter.looking(closer=True) if self.project.settings()["closer"] else segmenter
+
     def exchange(self, segmenter: Segmenter, *, masks: int) -> None:
         """Go on with another model, which has learned from so many masks: what the one before saw and remembered is
-        dropped, and what it propagated is out of date.
+        dropped, and what it propagated is out of date if what was learned is new.
         """
         self.look_no_further()
-        self._segmenter = segmenter
+        self._segmenter = self._as_set(segmenter)
         self._encoded, self._memories = Recent(_ENCODED), Recent(_MEMORIES)
         self.model["learned"] = masks
         places = [(video.id, one.id) for video in self.project.videos() for one in self.project.objects(video.id)]
@@ -212,6 +216,15 @@ class Session:
                 job.replan = True
         self.tell(events.stale_event(self.project, *place) for place in places)
         self.repropagate(places)
+
+    def look_closer(self) -> None:
+        """Let the model see frames as the setting `closer` says, from the next one on; masks stay as they are."""
+
+        def work() -> None:
+            if self._segmenter is not None:
+                self.exchange(self._segmenter.looking(closer=False), masks=self.model["learned"])
+
+        self.worker.submit(work)
 
     def model_json(self) -> dict[str, Any]:
         """The model as the page knows it."""

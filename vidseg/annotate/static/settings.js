@@ -27,6 +27,7 @@ export function openSettings({ store, gestures, setBrightness }) {
       pick("repropagate", "After a correction", "What depends on the corrected frame is propagated again.", [["auto", "bring the rest up to date"], ["off", "leave it, marked as out of date"]]),
       pick("combine", "Between two prompts", "Which of the two passes a frame takes.", [["nearer", "the nearer prompt's pass"], ["confident", "the more confident pass"]]),
       check("agreement", "Both passes over the whole gap", "Twice the time; their disagreement then shows where to look."),
+      check("closer", "Look closer", "Better masks, above all of thin things; clicks and propagation take up to twice as long. Not for SAM 2's own models."),
       check("exclusive", "Objects may not overlap", "The surer one wins where two meet."),
       check("hover", "Preview under the pointer", "Where the model is fast enough on this machine."),
       slide("opacity", "Opacity of masks", 0, 1, 0.05),
