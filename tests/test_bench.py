@@ -15,6 +15,7 @@ from vidseg.bench.subjects import FIRST, VidsegSubject, build_model, draw_weight
 from vidseg.cli import main
 from vidseg.errors import ConfigError, VidsegError
 from vidseg.model import PRESETS, Sam2
+from vidseg.model.linear import Linear, passing_shapes
 from vidseg.scene import make_scene, write_scene
 from vidseg.types import Frame
 
@@ -56,6 +57,18 @@ def test_products_are_counted_by_stage():
         parts.attend(torch.ones(2, 3, 100, 16))
     assert stages.flops == {"mixing": 2 * (2 * 10 * 64 * 32), "attention": 2 * 3 * (4 * 100 * 100 * 16)}
     assert not stages.seconds
+
+
+@torch.inference_mode()
+def test_layers_that_the_processor_fuses_are_counted_too():
+    layer = Linear(64, 32).bfloat16()
+    x = torch.ones(2, 5, 64).bfloat16()
+    with watched({"layers": (layer, "forward")}, CPU, counting=True) as stages:
+        layer.forward(x, F.gelu)
+        assert stages.flops == {"layers": 2 * 2 * 5 * 64 * 32}
+        with passing_shapes():
+            layer.forward(x)
+    assert stages.flops == {"layers": 2 * (2 * 2 * 5 * 64 * 32)}
 
 
 @torch.inference_mode()

@@ -421,9 +421,9 @@ def test_shapes_pass_in_prompts_and_regions_and_stay_while_the_whole_window_is_f
     told: dict[str, set[bool]] = {}
     forward = Linear.forward
 
-    def watched(self, x):
+    def watched(self, x, *activation):
         told.setdefault(names.get(self, "rest"), set()).add(linear._passing.get())
-        return forward(self, x)
+        return forward(self, x, *activation)
 
     monkeypatch.setattr(Linear, "forward", watched)
     view = look_at(model, clip[0])

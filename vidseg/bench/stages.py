@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,19 @@ def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: 
     return 2 * batch * heads * queries * key[2] * (channels + value[3])
 
 
-_FUSED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}  # torch does not count this one
+def _linear_flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
+    """FLOPs of a product of x (..., K) and weight (N, K), or of a convolution of (B, K, H, W) by (N, K, 1, 1)."""
+    return 2 * math.prod(x) * weight[0]
+
+
+def _not_counted_by_torch() -> dict[Any, Callable[..., int]]:
+    counted: dict[Any, Callable[..., int]] = {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops
+    }
+    for name in ("_linear_pointwise", "_convolution_pointwise"):
+        if operator := getattr(torch.ops.mkldnn, name, None):  # private: not in every torch
+            counted[operator] = _linear_flops
+    return counted
 
 
 class Stages:
@@ -67,7 +80,7 @@ def _timed(call: Callable[..., Any], stage: str, stages: Stages, device: torch.d
 
 def _counted(call: Callable[..., Any], stage: str, stages: Stages, device: torch.device) -> Callable[..., Any]:
     def counted(*args: Any, **kwargs: Any) -> Any:
-        with FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
+        with FlopCounterMode(display=False, custom_mapping=_not_counted_by_torch()) as counter:
             result = call(*args, **kwargs)
         stages.flops[stage] += counter.get_total_flops()
         return result
