@@ -103,7 +103,7 @@ def test_narrowing_takes_channels_from_memory_attention_alone():
 
 
 def test_a_mask_that_never_falls_back_is_computed_without_the_candidates():
-    model = Sam2(replace(PRESETS["tiny-test"], stability_threshold=1e-9)).eval()
+    model = Sam2(replace(PRESETS["tiny-test"], stability_threshold=1.0, stability_delta=0.0)).eval()
     features = model.encode_image(torch.randn(1, 3, 64, 128))
     conditioned = model.attend(features.vision, features.position, None)
     point = torch.tensor([[[40.0, 30.0]]])
@@ -121,8 +121,8 @@ def test_a_mask_that_never_falls_back_is_computed_without_the_candidates():
     with torch.inference_mode():
         expected = decoded()
         model.sam_mask_decoder.stability_threshold = 0.0
-        for candidate in model.sam_mask_decoder.output_hypernetworks_mlps[1:]:
-            candidate.layers[-1].weight.fill_(torch.nan)
+        for n in (1, 2, 3):
+            model.sam_mask_decoder.output_hypernetworks_mlps[n] = torch.nn.Identity()  # fails beside the others
         found = decoded()
     for name in ("candidates", "iou", "pointer", "score"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name))
