@@ -29,6 +29,7 @@ VERBS: tuple[str, ...] = (
     "models",
     "bench",
     "train",
+    "distil",
     "annotate",
     "project",
     "export",

@@ -7,11 +7,7 @@ With torchrun several processes train as one: torchrun --nproc-per-node 2 -m vid
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +54,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _train(config: Any, folder: Path, args: argparse.Namespace) -> None:
+    from vidseg.cli.stopper import stopper
     from vidseg.train.loop import train
 
     bar = None
-    with _stopper(args.minutes) as stop:
+    with stopper(args.minutes) as stop:
         for report in train(config, folder, stop=stop, resume=not args.fresh):
             if args.quiet:
                 continue
@@ -79,27 +76,6 @@ def _train(config: Any, folder: Path, args: argparse.Namespace) -> None:
                 (bar.write(line, file=sys.stderr) if bar is not None else print(line, file=sys.stderr, flush=True))
     if bar is not None:
         bar.close()
-
-
-@contextmanager
-def _stopper(minutes: float | None) -> Iterator[Callable[[], bool]]:
-    """True once the first Ctrl-C or SIGTERM came or the time is over; a second Ctrl-C interrupts at once.
-
-    Signals mean again what they meant before when the block is left.
-    """
-    state = {"asked": False}
-
-    def ask(number: int, frame: object) -> None:
-        state["asked"] = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    end = None if minutes is None else time.monotonic() + 60 * minutes
-    try:
-        yield lambda: state["asked"] or (end is not None and time.monotonic() > end)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _line(metrics: dict[str, float], steps: int) -> str:
