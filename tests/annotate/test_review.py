@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidseg.annotate.lane import Lane
-from vidseg.annotate.review import APART, Suspect, doubt, percent, signs, worst
+from vidseg.annotate.review import APART, Annotated, Suspect, doubt, percent, signs, worst
 from vidseg.annotate.rows import Anchors, MaskInfo, anchors, describe, is_stale
 from vidseg.types import Box
 
@@ -35,10 +35,15 @@ def lane(masks: list[MaskInfo]) -> Lane:
     )  # fmt: skip
 
 
+def annotated(masks: list[MaskInfo], *, number: int = 1, prompts: int = 0) -> Annotated:
+    """An object with these masks, none of them out of date."""
+    return Annotated(number, lane(masks), np.zeros(len(masks), bool), prompts)
+
+
 def look(masks: list[MaskInfo], frame: int) -> Suspect:
     """The suspicion of one frame, with all others accepted."""
     shown = [m if m.frame == frame else dataclasses.replace(m, state="accepted") for m in masks]
-    (found,) = worst([(1, lane(shown), np.zeros(len(shown), bool))], limit=9)
+    (found,) = worst([annotated(shown)], limit=9)
     return found
 
 
@@ -87,7 +92,7 @@ def test_what_a_person_made_is_not_suspected(source: str) -> None:
 
 def test_stale_masks_are_worth_a_look() -> None:
     stale = np.arange(20) == 5
-    (found,) = worst([(1, lane(CALM), stale)], limit=1)
+    (found,) = worst([Annotated(1, lane(CALM), stale, 0)], limit=1)
     assert (found.frame, found.reasons) == (5, ("a prompt nearby has changed since",))
 
 
@@ -99,24 +104,24 @@ def test_a_still_object_that_stays_away_is_calm() -> None:
 def test_the_worst_come_first_and_apart() -> None:
     one = [mask(n, iou=0.3 + abs(n - 50) / 200) for n in range(100)]
     two = [mask(n, object=2, iou=0.31 if n == 51 else 0.9) for n in range(100)]
-    lanes = [(number, lane(masks), np.zeros(100, bool)) for number, masks in ((1, one), (2, two))]
-    ordered = worst(lanes, limit=4)
+    objects = [annotated(one), annotated(two, number=2)]
+    ordered = worst(objects, limit=4)
     assert [(found.object, found.frame) for found in ordered] == [(1, 50), (2, 51), (1, 45), (1, 55)]
-    frames = [found.frame for found in worst(lanes, limit=50) if found.object == 1]
+    frames = [found.frame for found in worst(objects, limit=50) if found.object == 1]
     assert min(abs(a - b) for a in frames for b in frames if a != b) >= APART
 
 
 def test_the_frame_that_is_looked_at_is_only_proposed_if_there_is_no_other() -> None:
     masks = [mask(n, iou=0.2 if n == 3 else 0.9) for n in range(10)]
-    everything = [(1, lane(masks), np.zeros(10, bool))]
+    everything = [annotated(masks)]
     assert worst(everything, limit=1)[0].frame == 3
     assert worst(everything, limit=1, but=3)[0].frame != 3
-    assert worst([(1, lane(masks[3:4]), np.zeros(1, bool))], limit=1, but=3)[0].frame == 3
+    assert worst([annotated(masks[3:4])], limit=1, but=3)[0].frame == 3
 
 
 def test_without_any_sign_the_frame_whose_correction_reaches_most_comes_first() -> None:
     masks = [mask(n, source="prompted" if n in (0, 8) else "propagated") for n in range(20)]
-    assert worst([(1, lane(masks), np.zeros(20, bool))], limit=1)[0].frame == 15  # two thirds of the way to the end
+    assert worst([annotated(masks)], limit=1)[0].frame == 15  # two thirds of the way to the end
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -140,26 +145,25 @@ def test_frames_are_ranked_by_the_doubt_that_a_correction_would_mend(seed: int) 
     def left(told: set[int]) -> float:
         return sum(doubted[n] * min(abs(n - one) for one in told) for n in frames)
 
-    worth = {n: doubted[n] * (left(said) - left(said | {n})) for n in frames}
-    found = [one.frame for one in worst([(1, shown, calm)], limit=40, apart=1)]
+    worth = {n: left(said) - left(said | {n}) for n in frames}
+    found = [one.frame for one in worst([Annotated(1, shown, calm, 0)], limit=40, apart=1)]
     assert found[: 40 - len(said)] == sorted(set(frames) - said, key=lambda n: -worth[n])
 
 
 def test_doubt_counts_for_more_where_a_correction_mends_more_frames() -> None:
     masks = [mask(n, source="prompted" if n == 0 else "propagated") for n in range(20)]
     masks[2], masks[12] = mask(2, score=0.2, iou=0.3), mask(12, score=0.3, iou=0.4)
-    named = [one.frame for one in worst([(1, lane(masks), np.zeros(20, bool))], limit=20, apart=1)]
+    named = [one.frame for one in worst([annotated(masks)], limit=20, apart=1)]
     assert named.index(12) < named.index(2)
     masks[12] = mask(12)
     masks[3] = mask(3, score=0.1, iou=0.1)
-    named = [one.frame for one in worst([(1, lane(masks), np.zeros(20, bool))], limit=20, apart=1)]
+    named = [one.frame for one in worst([annotated(masks)], limit=20, apart=1)]
     assert named.index(3) < named.index(4)
 
 
 def first_of(left: list[MaskInfo], right: list[MaskInfo]) -> int:
     """Which of two objects with these masks is to be looked at first: 1 or 2."""
-    lanes = [(n, lane(masks), np.zeros(len(masks), bool)) for n, masks in enumerate((left, right), start=1)]
-    return worst(lanes, limit=1)[0].object
+    return worst([annotated(left), annotated(right, number=2)], limit=1)[0].object
 
 
 def test_objects_whose_corrections_changed_little_come_later() -> None:
@@ -175,21 +179,32 @@ def test_objects_whose_corrections_changed_little_come_later() -> None:
     assert first_of(little, new) == 2 and first_of(new, much) == 2
 
 
+def test_objects_whose_looks_took_many_prompts_come_later() -> None:
+    masks = [mask(0, source="prompted"), *(mask(n, iou=0.4) for n in range(1, 20))]
+
+    def first(left: int, right: int) -> Suspect:
+        return worst([annotated(masks, prompts=left), annotated(masks, number=2, prompts=right)], limit=1)[0]
+
+    assert (first(8, 2).object, first(2, 8).object) == (2, 1)
+    few, many = first(1, 99), first(5, 99)
+    assert few.worth / many.worth == pytest.approx(
+        (1 + 8 / 2) / (1 + 4 / 2)
+    )  # three were expected before the first look
+
+
 def test_frames_accepted_side_by_side_tell_no_more_than_one() -> None:
     def accepted(*frames: int) -> list[MaskInfo]:
         states = {n: "accepted" if n in frames else "unreviewed" for n in range(1, 30)}
         return [mask(0, source="prompted"), *(mask(n, iou=0.4, state=state) for n, state in states.items())]
 
-    (together,), (apart,) = (
-        worst([(1, lane(accepted(*frames)), np.zeros(30, bool))], limit=1) for frames in ((9, 10, 11), (9, 11, 13))
-    )
+    (together,), (apart,) = (worst([annotated(accepted(*frames))], limit=1) for frames in ((9, 10, 11), (9, 11, 13)))
     assert together.worth > 1.5 * apart.worth
 
 
 def test_nothing_is_proposed_where_all_is_reviewed() -> None:
     masks = [mask(n, state="accepted" if n % 2 else "rejected") for n in range(6)]
-    assert worst([(1, lane(masks), np.zeros(6, bool))], limit=9) == []
-    assert worst([(1, lane([]), np.zeros(0, bool))], limit=9) == []
+    assert worst([annotated(masks)], limit=9) == []
+    assert worst([annotated([])], limit=9) == []
 
 
 def test_percent_marks_frames_without_a_value() -> None:

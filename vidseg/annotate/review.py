@@ -19,7 +19,8 @@ _SURE = 0.75  # confidence at which a model is believed
 _CALM = 1.35  # change of area from one frame to the next that happens every day
 _TOLD = 0.05  # strength from which on a sign is worth a sentence
 _HIDDEN = 0.1  # doubt of a frame that nothing speaks against
-_CHANGED = 0.1  # share of a mask that a correction changes, as far as one knows before any was made
+_CHANGED = 0.1  # share of a mask that a look at one frame changes, as far as one knows before any was made
+_PROMPTS = 3  # prompts that it takes, likewise
 APART = 5
 """Frames between two proposals of one object: neighbours are usually wrong together."""
 
@@ -48,6 +49,16 @@ class Sign:
 
     strength: np.ndarray
     words: Callable[[int], str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotated:
+    """One object's masks, which of them are out of date ((T,) bool as from `Lane.stale`), and its number of prompts."""
+
+    object: int
+    lane: Lane
+    stale: np.ndarray
+    prompts: int
 
 
 def signs(lane: Lane, stale: np.ndarray) -> list[Sign]:
@@ -103,23 +114,22 @@ def doubt(found: Sequence[Sign]) -> np.ndarray:
     return 1 - np.prod([1 - one.strength for one in found], axis=0)
 
 
-def worst(
-    lanes: Sequence[tuple[int, Lane, np.ndarray]], *, limit: int, apart: int = APART, but: int | None = None
-) -> list[Suspect]:
+def worst(objects: Sequence[Annotated], *, limit: int, apart: int = APART, but: int | None = None) -> list[Suspect]:
     """Return the unreviewed masks most worth a look, best first, `apart` frames or more from one another an object.
 
-    `lanes` holds (object, lane, stale). The frame `but` is only named if there is no other. What counts is a frame's
-    own doubt times all that a correction would mend: it reaches the neighbours, halfway to the next frame that a person
-    stands for. Frames that nothing speaks against count a little, since errors hide far from what was said. And where
-    corrections changed little so far, one more is worth less.
+    The frame `but` is only named if there is no other. What counts is all that a correction would mend: the doubt of
+    every frame that it brings nearer to one that a person stands for, halfway to the next of these. Frames that nothing
+    speaks against count a little, since errors hide far from what was said. A frame's own doubt does not count for
+    more: the hardest frames are those on which clicks mend least. Where looks at an object changed little so far, or
+    took many prompts, one more is worth less.
     """
-    found = {number: signs(lane, stale) for number, lane, stale in lanes}
+    found = {one.object: signs(one.lane, one.stale) for one in objects}
     columns = [np.zeros((0, 6))]
-    for number, lane, _ in lanes:
+    for one in objects:
+        number, lane = one.object, one.lane
         rows = np.arange(len(lane.frame))
         value = doubt(found[number]) if len(rows) else np.zeros(0)
-        doubted = _HIDDEN + value
-        worth = doubted * _mended(lane, doubted) * _changed(lane)
+        worth = _mended(lane, _HIDDEN + value) * _gain(one)
         table = [lane.frame == but, -worth, -value, lane.frame, np.full(len(rows), number), rows]
         columns.append(np.stack(table, axis=1)[~lane.accepted & ~lane.rejected])
     ranked = np.concatenate(columns)
@@ -160,15 +170,18 @@ def _mended(lane: Lane, doubted: np.ndarray) -> np.ndarray:
     return np.where(told, 0.0, apart[stop] - apart[start] - near)
 
 
-def _changed(lane: Lane) -> float:
-    """The share of a mask that a look at one more frame is likely to change: the mean of what those before changed.
+def _gain(one: Annotated) -> float:
+    """What a look at one more frame of an object is likely to bring for each action: the share of the mask that it
+    changes, over the prompts that it takes and going there. Both are the means of the looks before.
 
-    Frames that were accepted side by side, as they were propagated, count as one.
+    Frames that were accepted side by side, as they were propagated, count as one look.
     """
+    lane = one.lane
     corrected = ~lane.propagated & ~np.isnan(lane.agreement)
     kept = len(lane.spans(lane.propagated & lane.accepted))
-    changes = float((1 - lane.agreement[corrected]).sum())
-    return (_CHANGED + changes) / (1 + int(corrected.sum()) + kept)
+    changed = (_CHANGED + float((1 - lane.agreement[corrected]).sum())) / (1 + int(corrected.sum()) + kept)
+    prompts = (_PROMPTS + one.prompts) / (1 + int((~lane.propagated).sum()) + kept)
+    return changed / (1 + prompts)
 
 
 def _reasons(found: Sequence[Sign], n: int) -> tuple[str, ...]:

@@ -218,12 +218,13 @@ class Anchors:
     """The prompted frames of one object and what stands on them, reduced to numbers.
 
     `frames` ascending; `revisions` maps each to a checksum of its prompts (the bits of `PROMPTS`) and, above it, how
-    often the model has learned; `newest` maps it to its highest prompt id.
+    often the model has learned; `newest` maps it to its highest prompt id; `prompts` is how many there are on all.
     """
 
     frames: tuple[int, ...] = ()
     revisions: Mapping[int, int] = field(default_factory=dict)
     newest: Mapping[int, int] = field(default_factory=dict)
+    prompts: int = 0
 
     @property
     def seen(self) -> int:
@@ -258,6 +259,7 @@ def anchors(rows: Iterable[tuple[int, int]], learned: int = 0) -> Anchors:
             frame: zlib.crc32(json.dumps(sorted(numbers)).encode()) + (learned << 32) for frame, numbers in ids.items()
         },
         newest={frame: max(numbers) for frame, numbers in ids.items()},
+        prompts=sum(map(len, ids.values())),
     )
 
 

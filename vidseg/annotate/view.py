@@ -106,7 +106,8 @@ def _suspects(
         for known in project.objects(video):
             if object in (None, known.id):
                 lane = project.lane(video, known.id)
-                lanes.append((known.id, lane, lane.stale(project.anchors(video, known.id))))
+                told = project.anchors(video, known.id)
+                lanes.append(review.Annotated(known.id, lane, lane.stale(told), told.prompts))
     return review.worst(lanes, limit=limit, but=but)
 
 
