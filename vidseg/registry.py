@@ -62,6 +62,9 @@ def _meta(name: str, size_bytes: int | None, parameters: int, sha256: str) -> Re
 SHIPPED: tuple[str, ...] = ("nano",)
 """Models inside the package; they need no download."""
 
+SHIPPED_LICENCE = "non-commercial"
+"""Of their weights, since part of what they were trained on is licensed so; docs/nano.md lists it."""
+
 RELEASES: dict[str, Release] = {
     release.name: release
     for release in (

@@ -11,7 +11,7 @@ from vidseg.cli import main
 from vidseg.cli.models import list_models
 from vidseg.model.config import PRESETS
 from vidseg.model.sam2 import Sam2
-from vidseg.registry import RELEASES
+from vidseg.registry import RELEASES, SHIPPED
 from vidseg.weights import save_model
 
 
@@ -43,8 +43,9 @@ def test_the_list_names_every_model_with_its_source_and_licence(capsys):
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:4] == ["model", "parameters", "size", "licence"]
-    assert [line.split()[0] for line in lines[1:]] == ["nano", *RELEASES]
-    assert all("Apache-2.0" in line for line in lines[1:])
+    assert [line.split()[0] for line in lines[1:]] == [*SHIPPED, *RELEASES]
+    for line in lines[1:]:
+        assert ("non-commercial" if line.split()[0] in SHIPPED else "Apache-2.0") in line
     large = next(line for line in lines if line.startswith("sam2.1-large"))
     assert "224.4 M" in large
     assert "898 MB" in large

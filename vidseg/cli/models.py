@@ -59,7 +59,7 @@ def list_models() -> list[dict[str, Any]]:
 def _shipped(name: str) -> dict[str, Any]:
     from safetensors import safe_open
 
-    from vidseg.registry import shipped_path
+    from vidseg.registry import SHIPPED_LICENCE, shipped_path
 
     path = shipped_path(name)
     source = "comes with vidseg"
@@ -68,7 +68,7 @@ def _shipped(name: str) -> dict[str, Any]:
         "parameters": None,
         "size_bytes": None,
         "source": source,
-        "licence": "Apache-2.0",
+        "licence": SHIPPED_LICENCE,
         "path": None,
     }
     if not path.is_file():
