@@ -115,7 +115,7 @@ def test_the_frame_that_is_looked_at_is_only_proposed_if_there_is_no_other() -> 
     masks = [mask(n, iou=0.2 if n == 3 else 0.9) for n in range(10)]
     everything = [annotated(masks)]
     assert worst(everything, limit=1)[0].frame == 3
-    assert worst(everything, limit=1, but=3)[0].frame != 3
+    assert worst(everything, limit=1, but=3)[0].frame >= 3 + APART  # nor a neighbour, which is wrong as it is
     assert worst([annotated(masks[3:4])], limit=1, but=3)[0].frame == 3
 
 

@@ -117,11 +117,11 @@ def doubt(found: Sequence[Sign]) -> np.ndarray:
 def worst(objects: Sequence[Annotated], *, limit: int, apart: int = APART, but: int | None = None) -> list[Suspect]:
     """Return the unreviewed masks most worth a look, best first, `apart` frames or more from one another an object.
 
-    The frame `but` is only named if there is no other. What counts is all that a correction would mend: the doubt of
-    every frame that it brings nearer to one that a person stands for, halfway to the next of these. Frames that nothing
-    speaks against count a little, since errors hide far from what was said. A frame's own doubt does not count for
-    more: the hardest frames are those on which clicks mend least. Where looks at an object changed little so far, or
-    took many prompts, one more is worth less.
+    The frame `but`, and those within `apart` of it, are only named if there is no other. What counts is all that a
+    correction would mend: the doubt of every frame that it brings nearer to one that a person stands for, halfway to
+    the next of these. Frames that nothing speaks against count a little, since errors hide far from what was said. A
+    frame's own doubt does not count for more: the hardest frames are those on which clicks mend least. Where looks at
+    an object changed little so far, or took many prompts, one more is worth less.
     """
     found = {one.object: signs(one.lane, one.stale) for one in objects}
     columns = [np.zeros((0, 6))]
@@ -130,7 +130,8 @@ def worst(objects: Sequence[Annotated], *, limit: int, apart: int = APART, but: 
         rows = np.arange(len(lane.frame))
         value = doubt(found[number]) if len(rows) else np.zeros(0)
         worth = _mended(lane, _HIDDEN + value) * _gain(one)
-        table = [lane.frame == but, -worth, -value, lane.frame, np.full(len(rows), number), rows]
+        seen = np.zeros(len(rows), bool) if but is None else np.abs(lane.frame - but) < apart
+        table = [seen, -worth, -value, lane.frame, np.full(len(rows), number), rows]
         columns.append(np.stack(table, axis=1)[~lane.accepted & ~lane.rejected])
     ranked = np.concatenate(columns)
     taken: list[Suspect] = []
