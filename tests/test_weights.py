@@ -16,6 +16,9 @@ from vidseg.errors import ConfigError, WeightsError
 from vidseg.model.config import PRESETS, HieraConfig, Sam2Config
 from vidseg.model.sam2 import Sam2
 from vidseg.model.vit import VIT_PRESETS, ImageEncoderViT
+from vidseg.picture import normalise
+from vidseg.scene import make_scene
+from vidseg.train.distil import difference
 from vidseg.weights import load_image_encoder, load_model, preferred_dtype, save_model
 
 CPU = torch.device("cpu")
@@ -323,6 +326,21 @@ def test_a_copy_without_the_shipped_model_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "shipped_path", lambda name: tmp_path / f"{name}.safetensors")
     with pytest.raises(WeightsError, match=r"this copy of vidseg lacks nano.safetensors"):
         load_model()
+
+
+@pytest.mark.parametrize("name", registry.SHIPPED)
+def test_the_shipped_files_hold_the_models_of_their_names(name):
+    model = load_model(name, device="cpu", dtype="float32")
+    assert model.config == PRESETS[name]
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+def test_pico_sees_as_nano_does():
+    nano, pico = (load_model(name, device="cpu", dtype="float32") for name in ("nano", "pico"))
+    image = make_scene(size=(224, 384)).draw(0)[0].image
+    assert difference(pico, nano, normalise(torch.from_numpy(image).permute(2, 0, 1)[None])) < 0.1
+    rest = {key: weight for key, weight in pico.state_dict().items() if not key.startswith("image_encoder.")}
+    assert all(torch.equal(weight, nano.state_dict()[key]) for key, weight in rest.items())
 
 
 def test_the_shipped_path_is_inside_the_package():

@@ -59,7 +59,7 @@ def _meta(name: str, size_bytes: int | None, parameters: int, sha256: str) -> Re
     )
 
 
-SHIPPED: tuple[str, ...] = ("nano",)
+SHIPPED: tuple[str, ...] = ("nano", "pico")
 """Models inside the package; they need no download."""
 
 SHIPPED_LICENCE = "non-commercial"

@@ -51,8 +51,9 @@ def test_keys_and_shapes_are_the_official_ones(name, shared):
     assert {k: list(v.shape) for k, v in on_meta(name).state_dict().items()} == official
 
 
-def test_nano_has_at_most_eight_million_parameters():
-    assert sum(p.numel() for p in on_meta("nano").parameters()) <= 8_000_000
+@pytest.mark.parametrize(("name", "most"), [("nano", 8_000_000), ("pico", 4_000_000)])
+def test_the_small_models_are_small(name, most):
+    assert sum(p.numel() for p in on_meta(name).parameters()) <= most
 
 
 def test_a_config_survives_json():

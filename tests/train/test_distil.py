@@ -119,6 +119,16 @@ def test_a_student_learns_to_see_as_its_teacher_does(teacher, folder, tmp_path):
     assert all(torch.equal(weight.half(), teacher.state_dict()[name].half()) for name, weight in rest.items())
 
 
+def test_what_is_taken_over_keeps_its_digits_whatever_is_computed_in(teacher, folder, tmp_path):
+    (report,) = distil(
+        teacher, pictures([folder]), replace(SHORT, steps=1), tmp_path / "x", dtype=torch.bfloat16, log_every=1
+    )
+    assert 0 < report.metrics["difference"] < 3
+    learned = load_model(tmp_path / "x/last.safetensors", device="cpu", dtype="float32").state_dict()
+    rest = {name: weight for name, weight in learned.items() if not name.startswith("image_encoder.")}
+    assert all(torch.equal(weight.half(), teacher.state_dict()[name].half()) for name, weight in rest.items())
+
+
 def test_a_run_that_was_stopped_comes_to_the_same_weights(teacher, folder, tmp_path):
     paths = pictures([folder])
     list(distil(teacher, paths, SHORT, tmp_path / "whole" / "x", log_every=3))

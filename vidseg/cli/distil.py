@@ -36,11 +36,15 @@ def run(args: argparse.Namespace) -> None:
     from vidseg.cli.options import load
     from vidseg.cli.stopper import stopper
     from vidseg.train.distil import DistilConfig, distil, pictures
+    from vidseg.weights import choose_dtype
 
     config = DistilConfig(args.width, args.steps, args.batch, args.rate, args.seed)
     paths = pictures(args.pictures)
+    asked, args.dtype = args.dtype, "float32"  # files in half precision hold more digits than bfloat16
+    teacher = load(args)
+    dtype = choose_dtype(asked, teacher.config, teacher.device)
     with stopper(args.minutes) as stop:
-        for report in distil(load(args), paths, config, args.out, stop=stop):
+        for report in distil(teacher, paths, config, args.out, dtype=dtype, stop=stop):
             if report.metrics:
                 line = f"step {report.step}/{args.steps}  differs by {report.metrics['difference']:.4f} of the variance"
                 print(line, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 """What a model is made of: frozen dataclasses, and the presets that have names.
 
 Of the 91 values in Meta's eight released files eleven ever differ: seven describe the trunk, four tell 2.1 from 2.0.
-The rest are defaults here; `nano` and the test preset change the widths.
+The rest are defaults here; `nano`, `pico` and the test preset change the widths.
 """
 
 from __future__ import annotations
@@ -192,6 +192,8 @@ def _presets() -> dict[str, Sam2Config]:
         candidate_margin=0.03,
         stability_threshold=0.0,
     )
+    nano = presets["nano"]
+    presets["pico"] = replace(nano, name="pico", trunk=replace(nano.trunk, embed_dim=32))
     return presets
 
 

@@ -7,6 +7,7 @@ masks are needed, and most of what the teacher knows is there within minutes.
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,9 +50,10 @@ class DistilConfig:
 
 
 def narrowed(teacher: Sam2, width: int, *, name: str) -> Sam2:
-    """Return a float32 model `name` like `teacher` whose trunk is `width` channels wide, with what fits of its weights.
+    """Return a model `name` like `teacher` whose trunk is `width` channels wide, with what fits of its weights.
 
-    Channels are left out at even distances, the same ones everywhere; what is summed of fewer is scaled up.
+    Both are in float32. Channels are left out at even distances, the same ones everywhere; what is summed of fewer is
+    scaled up.
 
     Raises:
         ConfigError: `width` is not below the teacher's, or not a multiple of its heads.
@@ -63,7 +65,7 @@ def narrowed(teacher: Sam2, width: int, *, name: str) -> Sam2:
     student = Sam2(replace(teacher.config, name=name, trunk=replace(trunk, embed_dim=width))).to(teacher.device)
     shapes = {key: weight.shape for key, weight in student.state_dict().items()}
     known = teacher.state_dict()
-    student.load_state_dict({key: _narrow(known[key].float(), shape) for key, shape in shapes.items()})
+    student.load_state_dict({key: _narrow(known[key], shape) for key, shape in shapes.items()})
     return student
 
 
@@ -123,10 +125,13 @@ def distil(
     config: DistilConfig,
     folder: Path,
     *,
+    dtype: torch.dtype = torch.float32,
     stop: Callable[[], bool] = lambda: False,
     log_every: int = 50,
 ) -> Iterator[Report]:
     """Teach a student and keep it in `folder`; yield a report after each step.
+
+    The `teacher` is one in float32; both compute in `dtype`, float32 or bfloat16.
 
     The folder gets `last.safetensors` (for `load_model`; the student's name is the folder's), `metrics.csv` and a
     checkpoint, every three minutes and at the end; where there is a checkpoint, the run goes on from it, and comes to
@@ -137,6 +142,7 @@ def distil(
         DataError: a picture cannot be read.
     """
     student, rng = narrowed(teacher, config.width, name=folder.name), np.random.default_rng(config.seed)
+    seen = copy.deepcopy(teacher).to(dtype)
     optimiser = torch.optim.AdamW(student.image_encoder.parameters(), config.rate, betas=(0.9, 0.98), weight_decay=0.02)
     schedule = OneCycleLR(optimiser, config.rate, total_steps=max(config.steps, 2), pct_start=0.02)
     folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +160,7 @@ def distil(
     for step in range(done + 1, config.steps + 1):
         size = SIZES[int(rng.integers(len(SIZES)))]
         batch = np.stack([draw(paths[int(rng.integers(len(paths)))], size, rng) for _ in range(config.batch)])
-        loss = difference(student, teacher, normalise(torch.from_numpy(batch).permute(0, 3, 1, 2).to(teacher.device)))
+        loss = difference(student, seen, normalise(torch.from_numpy(batch).permute(0, 3, 1, 2).to(teacher.device)))
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.image_encoder.parameters(), 1.0)
