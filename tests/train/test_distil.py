@@ -100,8 +100,24 @@ def test_parts_of_pictures_have_the_size_asked_for_and_differ(folder, size):
 
 def test_a_damaged_picture_is_named(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"a\.jpg cannot be read as a picture; delete it"):
+    with pytest.raises(DataError, match=r"a\.jpg cannot be read as a picture"):
         draw(tmp_path / "a.jpg", (8, 8), np.random.default_rng(0))
+
+
+def test_damaged_pictures_are_left_out_and_named_once(teacher, folder, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    reports = list(distil(teacher, pictures([folder, tmp_path]), SHORT, tmp_path / "x"))
+    assert len(reports) == SHORT.steps
+    (news,) = [report.news for report in reports if report.news]
+    assert news == f"{tmp_path / 'a.jpg'} cannot be read as a picture, and is left out"
+    with pytest.raises(DataError, match="none of 1 pictures can be read"):
+        list(distil(teacher, [tmp_path / "a.jpg"], SHORT, tmp_path / "y"))
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch": 0}, {"rate": 0.0}, {"rate": float("nan")}])
+def test_a_config_by_which_nothing_is_learned_is_refused(wrong):
+    with pytest.raises(ConfigError, match="nothing is learned so"):
+        replace(SHORT, **wrong)
 
 
 def test_a_student_learns_to_see_as_its_teacher_does(teacher, folder, tmp_path):

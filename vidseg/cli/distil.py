@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
     dtype = choose_dtype(asked, teacher.config, teacher.device)
     with stopper(args.minutes) as stop:
         for report in distil(teacher, paths, config, args.out, dtype=dtype, stop=stop):
+            if report.news:
+                print(report.news, file=sys.stderr, flush=True)
             if report.metrics:
                 line = f"step {report.step}/{args.steps}  differs by {report.metrics['difference']:.4f} of the variance"
                 print(line, file=sys.stderr, flush=True)

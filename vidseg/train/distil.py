@@ -48,6 +48,13 @@ class DistilConfig:
     rate: float = 1e-3
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1 or not self.rate > 0:
+            raise ConfigError(
+                f"steps {self.steps}, batch {self.batch} and rate {self.rate:g}: nothing is learned so; give "
+                "one or more of the first two, and a rate above 0"
+            )
+
 
 def narrowed(teacher: Sam2, width: int, *, name: str) -> Sam2:
     """Return a model `name` like `teacher` whose trunk is `width` channels wide, with what fits of its weights.
@@ -97,7 +104,7 @@ def draw(path: Path, size: tuple[int, int], rng: np.random.Generator) -> np.ndar
     """
     image = cv2.imread(str(path))
     if image is None:
-        raise DataError(f"{path} cannot be read as a picture; delete it, or leave its folder out")
+        raise DataError(f"{path} cannot be read as a picture, and is left out")
     image = image[:, :, :: rng.choice((-1, -1, -1, 1))]
     scale = max(size[0] / image.shape[0], size[1] / image.shape[1]) * rng.uniform(1.01, 2)
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -105,6 +112,19 @@ def draw(path: Path, size: tuple[int, int], rng: np.random.Generator) -> np.ndar
     image = image[top : top + size[0], left : left + size[1]]
     image = np.clip(image * rng.uniform(0.6, 1.4) + rng.uniform(-30, 30), 0, 255).astype(np.uint8)
     return image[:: rng.choice((1, 1, 1, -1)), :: rng.choice((1, -1))]
+
+
+def _draw_any(
+    paths: Sequence[Path], size: tuple[int, int], rng: np.random.Generator, unfit: dict[Path, str]
+) -> np.ndarray:
+    """Draw a part of any of the pictures; those that cannot be read go to `unfit`, with the reason."""
+    while len(unfit) < len(paths):
+        path = paths[int(rng.integers(len(paths)))]
+        try:
+            return draw(path, size, rng)
+        except DataError as error:
+            unfit[path] = str(error)
+    raise DataError(f"none of {len(paths)} pictures can be read, such as {paths[0]}; give others")
 
 
 def difference(student: Sam2, teacher: Sam2, images: Tensor) -> Tensor:
@@ -137,9 +157,11 @@ def distil(
     checkpoint, every three minutes and at the end; where there is a checkpoint, the run goes on from it, and comes to
     the same weights.
 
+    Pictures that cannot be read are left out; the report's news name each once.
+
     Raises:
         ConfigError: the folder holds a run with another config, or the student cannot be made.
-        DataError: a picture cannot be read.
+        DataError: none of the pictures can be read.
     """
     student, rng = narrowed(teacher, config.width, name=folder.name), np.random.default_rng(config.seed)
     seen = copy.deepcopy(teacher).to(dtype)
@@ -152,14 +174,15 @@ def distil(
         cut_after(table, done)
 
     def save(step: int) -> None:
-        known = {"model": student.state_dict(), "optimiser": optimiser.state_dict(), "config": asdict(config)}
-        checkpoint.save(folder, {**known, "step": step, "random": json.dumps(rng.bit_generator.state)})
+        kept = {"model": student.state_dict(), "optimiser": optimiser.state_dict(), "config": asdict(config)}
+        checkpoint.save(folder, {**kept, "step": step, "random": json.dumps(rng.bit_generator.state)})
         save_model(student, folder / "last.safetensors", dtype=torch.float16)
 
-    losses, saved = [], time.monotonic()
+    losses, saved, unfit = [], time.monotonic(), dict[Path, str]()
     for step in range(done + 1, config.steps + 1):
         size = SIZES[int(rng.integers(len(SIZES)))]
-        batch = np.stack([draw(paths[int(rng.integers(len(paths)))], size, rng) for _ in range(config.batch)])
+        known = len(unfit)
+        batch = np.stack([_draw_any(paths, size, rng, unfit) for _ in range(config.batch)])
         loss = difference(student, seen, normalise(torch.from_numpy(batch).permute(0, 3, 1, 2).to(teacher.device)))
         optimiser.zero_grad()
         loss.backward()
@@ -178,7 +201,7 @@ def distil(
         if stopping or step == config.steps or time.monotonic() - saved > 60 * _SAVE_MINUTES:
             save(step)
             saved = time.monotonic()
-        yield Report(step, metrics)
+        yield Report(step, metrics, "; ".join(list(unfit.values())[known:]))
         if stopping:
             return
 
@@ -194,7 +217,7 @@ def _restore(
 ) -> int:
     """Go on from a checkpoint's state; return how many steps were done."""
     if state["config"] != asdict(config):
-        raise ConfigError(f"the run in {folder} had another config ({state['config']}); give another --out")
+        raise ConfigError(f"the run in {folder} had another config; repeat its command to go on, or give another --out")
     student.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.last_epoch = state["step"]
