@@ -338,7 +338,7 @@ def test_the_shipped_files_hold_the_models_of_their_names(name):
 def test_pico_sees_as_nano_does():
     nano, pico = (load_model(name, device="cpu", dtype="float32") for name in ("nano", "pico"))
     image = make_scene(size=(224, 384)).draw(0)[0].image
-    assert difference(pico, nano, normalise(torch.from_numpy(image).permute(2, 0, 1)[None])) < 0.1
+    assert difference(pico, nano, normalise(torch.from_numpy(image).permute(2, 0, 1)[None])) < 0.02
     rest = {key: weight for key, weight in pico.state_dict().items() if not key.startswith("image_encoder.")}
     assert all(torch.equal(weight, nano.state_dict()[key]) for key, weight in rest.items())
 

@@ -22,6 +22,7 @@ from vidseg.prompt_check import check_prompts
 from vidseg.prompts import to_json
 from vidseg.tracks import TracksHeader
 from vidseg.types import Prompt
+from vidseg.weights import weights_digest
 
 if TYPE_CHECKING:
     from vidseg.model import Sam2
@@ -165,7 +166,7 @@ def describe(job: Job, model: Sam2, video: Video) -> TracksHeader:
         version=__version__,
         model={
             "name": model.config.name,
-            "digest": _model_digest(model),
+            "digest": weights_digest(model),
             "image_size": model.config.image_size,
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": torch.device(model.device).type,
@@ -183,15 +184,6 @@ def describe(job: Job, model: Sam2, video: Video) -> TracksHeader:
         direction=job.direction,
         prompts=to_json(job.prompts),
     )
-
-
-def _model_digest(model: Sam2) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of all weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
 
 
 def _source_digest(video: Video) -> str | None:

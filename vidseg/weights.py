@@ -7,6 +7,7 @@ nothing falls back silently: what was asked for is what is loaded, or there is a
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ from vidseg.model.vit import VIT_PRESETS, ImageEncoderViT
 from vidseg.processor import choose_device, computes_bfloat16
 from vidseg.registry import RELEASES, SHIPPED, shipped_path, unknown_model
 
-__all__ = ["choose_dtype", "load_image_encoder", "load_model", "preferred_dtype", "save_model"]
+__all__ = ["choose_dtype", "load_image_encoder", "load_model", "preferred_dtype", "save_model", "weights_digest"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _LARGE = 256  # pixels of input from which bfloat16 pays on a CPU that computes it
@@ -77,6 +78,15 @@ def save_model(model: Sam2, path: str | os.PathLike[str], *, dtype: torch.dtype 
     """
     tensors = {key: value if dtype is None else value.to(dtype) for key, value in model.state_dict().items()}
     write_checkpoint(Path(path), tensors, model.config)
+
+
+def weights_digest(model: Sam2) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def preferred_dtype(config: Sam2Config, device: torch.device) -> torch.dtype:

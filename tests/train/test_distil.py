@@ -1,5 +1,6 @@
 """Distillation: what a student begins with, that it learns, that a run goes on where it was, and the command."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -165,10 +166,14 @@ def test_a_run_that_was_stopped_comes_to_the_same_weights(teacher, folder, tmp_p
     assert list(distil(teacher, paths, SHORT, halves)) == []
 
 
-def test_another_config_is_not_continued(teacher, folder, tmp_path):
+def test_another_config_or_teacher_is_not_continued(teacher, folder, tmp_path):
     list(distil(teacher, pictures([folder]), replace(SHORT, steps=2), tmp_path / "x"))
-    with pytest.raises(ConfigError, match="another config"):
-        list(distil(teacher, pictures([folder]), SHORT, tmp_path / "x"))
+    other = copy.deepcopy(teacher)
+    with torch.no_grad():
+        other.no_mem_embed.add_(1)
+    for model, config in ((teacher, SHORT), (other, replace(SHORT, steps=2))):
+        with pytest.raises(ConfigError, match="another config or teacher"):
+            list(distil(model, pictures([folder]), config, tmp_path / "x"))
 
 
 def test_the_command(folder, tiny_checkpoint, tmp_path, capsys):

@@ -29,14 +29,11 @@ def _linear_flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
     return 2 * math.prod(x) * weight[0]
 
 
-def _not_counted_by_torch() -> dict[Any, Callable[..., int]]:
-    counted: dict[Any, Callable[..., int]] = {
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops
-    }
-    for name in ("_linear_pointwise", "_convolution_pointwise"):
-        if operator := getattr(torch.ops.mkldnn, name, None):  # private: not in every torch
-            counted[operator] = _linear_flops
-    return counted
+_PRIVATE = ("_linear_pointwise", "_convolution_pointwise")  # not in every torch
+_UNKNOWN = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops} | {
+    getattr(torch.ops.mkldnn, name): _linear_flops for name in _PRIVATE if hasattr(torch.ops.mkldnn, name)
+}
+"""Operators that torch's counter does not know."""
 
 
 class Stages:
@@ -80,7 +77,7 @@ def _timed(call: Callable[..., Any], stage: str, stages: Stages, device: torch.d
 
 def _counted(call: Callable[..., Any], stage: str, stages: Stages, device: torch.device) -> Callable[..., Any]:
     def counted(*args: Any, **kwargs: Any) -> Any:
-        with FlopCounterMode(display=False, custom_mapping=_not_counted_by_torch()) as counter:
+        with FlopCounterMode(display=False, custom_mapping=_UNKNOWN) as counter:
             result = call(*args, **kwargs)
         stages.flops[stage] += counter.get_total_flops()
         return result

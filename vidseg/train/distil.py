@@ -28,7 +28,7 @@ from vidseg.train import checkpoint
 from vidseg.train.keeper import Report
 from vidseg.train.metrics import append_row, cut_after
 from vidseg.train.model_step import precision
-from vidseg.weights import save_model
+from vidseg.weights import save_model, weights_digest
 
 SIZES = ((224, 384), (224, 384), (256, 448), (320, 320), (384, 224))
 """(h, w) of the inputs, drawn at random: wide ones more often."""
@@ -160,22 +160,23 @@ def distil(
     Pictures that cannot be read are left out; the report's news name each once.
 
     Raises:
-        ConfigError: the folder holds a run with another config, or the student cannot be made.
+        ConfigError: the folder holds a run with another config or teacher, or the student cannot be made.
         DataError: none of the pictures can be read.
     """
     student, rng = narrowed(teacher, config.width, name=folder.name), np.random.default_rng(config.seed)
+    run = {"config": asdict(config), "teacher": weights_digest(teacher)}
     seen = copy.deepcopy(teacher).to(dtype)
     optimiser = torch.optim.AdamW(student.image_encoder.parameters(), config.rate, betas=(0.9, 0.98), weight_decay=0.02)
     schedule = OneCycleLR(optimiser, config.rate, total_steps=max(config.steps, 2), pct_start=0.02)
     folder.mkdir(parents=True, exist_ok=True)
     done, table = 0, folder / "metrics.csv"
     if (state := checkpoint.load(folder)) is not None:
-        done = _restore(state, student, optimiser, schedule, rng, config, folder)
+        done = _restore(state, run, student, optimiser, schedule, rng, folder)
         cut_after(table, done)
 
     def save(step: int) -> None:
-        kept = {"model": student.state_dict(), "optimiser": optimiser.state_dict(), "config": asdict(config)}
-        checkpoint.save(folder, {**kept, "step": step, "random": json.dumps(rng.bit_generator.state)})
+        kept = {"model": student.state_dict(), "optimiser": optimiser.state_dict()}
+        checkpoint.save(folder, {**run, **kept, "step": step, "random": json.dumps(rng.bit_generator.state)})
         save_model(student, folder / "last.safetensors", dtype=torch.float16)
 
     losses, saved, unfit = [], time.monotonic(), dict[Path, str]()
@@ -208,16 +209,18 @@ def distil(
 
 def _restore(
     state: dict[str, Any],
+    run: dict[str, Any],
     student: Sam2,
     optimiser: torch.optim.AdamW,
     schedule: OneCycleLR,
     rng: np.random.Generator,
-    config: DistilConfig,
     folder: Path,
 ) -> int:
-    """Go on from a checkpoint's state; return how many steps were done."""
-    if state["config"] != asdict(config):
-        raise ConfigError(f"the run in {folder} had another config; repeat its command to go on, or give another --out")
+    """Go on from a checkpoint's state, if it is of this very `run`; return how many steps were done."""
+    if any(state.get(key) != value for key, value in run.items()):
+        raise ConfigError(
+            f"the run in {folder} had another config or teacher; repeat its command to go on, or give another --out"
+        )
     student.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.last_epoch = state["step"]
